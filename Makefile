@@ -1,0 +1,36 @@
+# Everything a newcomer types. `make help` lists it; each target can be run again at any time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make the virtual environment (.venv, with fleet, lab and pyinfra in it)
+
+$(STAMP): requirements-dev.lock pyproject.toml scripts/setup
+	@scripts/setup $(VENV)
+	@touch $@
+
+demo: setup  ## bring up two lab hosts, deploy to them, show the proof and one request that answers
+	@scripts/demo
+
+lab-down:  ## remove every trace of the lab: machines, mounts, bridge, processes
+	@if [ -x $(BIN)/lab ]; then $(BIN)/lab down; else echo "no lab: nothing was set up here"; fi
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test: lint  ## every test: unit, deploy and lab (sets itself up; TESTS=path to narrow)
+	@scripts/test $(TESTS)
+
+unit: setup  ## the quick tests only
+	@$(BIN)/pytest tests/unit tests/deploy
+
+lock:  ## pin the dependencies again (writes requirements*.lock; needs uv)
+	@scripts/lock
+
+.PHONY: help setup demo lab-down lint test unit lock

@@ -1,0 +1,1 @@
+"""Simulated GPU hosts: real Linux machines without a GPU."""

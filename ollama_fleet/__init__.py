@@ -1,0 +1,1 @@
+"""From bare GPU hosts to verified Ollama slices."""
