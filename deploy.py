@@ -1,0 +1,22 @@
+"""From bare Linux GPU hosts to verified Ollama slices: the table of contents.
+
+pyinfra inventory/prod.py deploy.py            show what would change, ask, do it
+pyinfra inventory/prod.py deploy.py --dry      only show (with --diff: every file)
+pyinfra inventory/prod.py deploy.py -y         do it without asking, as in CI
+"""
+
+from pyinfra import host
+
+from ollama_fleet.host.session import begin
+from tasks.models import fetch_models
+from tasks.ollama import install_ollama
+from tasks.preflight import preflight
+from tasks.slices import run_slices
+from tasks.verify import verify
+
+plan = begin(host)
+preflight(plan)
+install_ollama(plan)
+run_slices(plan)
+fetch_models(plan)
+verify(plan)

@@ -1,0 +1,60 @@
+"""The nouns of verification: `Check`, the `Subject` that it looks at, the `CheckResult` it gives."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ollama_fleet.hardware import Hardware
+from ollama_fleet.planner.plan import BoundSlice, HostPlan
+from ollama_fleet.questions import Answers
+
+Status = Literal["ok", "failed"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found on one host or slice; `remedy` is empty when all is well."""
+
+    host: str
+    subject: str
+    check: str
+    status: Status
+    expected: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether this has to be mended."""
+        return self.status == "failed"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A host under verification: its plan, what it has, which slice got which GPU, its answers."""
+
+    plan: HostPlan
+    hardware: Hardware
+    slices: tuple[BoundSlice, ...]
+    answers: Answers
+
+    def text(self, question: str) -> str:
+        """What a question printed; empty when it was not asked."""
+        return self.answers[question].text if question in self.answers else ""
+
+    def result(
+        self, subject: str, check: str, good: bool, expected: object, found: object, remedy: str
+    ) -> CheckResult:
+        """A result for this host; the remedy is dropped when it is good."""
+        status: Status = "ok" if good else "failed"
+        words = (str(expected), str(found), "" if good else remedy)
+        return CheckResult(self.plan.host, subject, check, status, *words)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to prove: `ask` gives questions by name, `judge` the results of their answers."""
+
+    name: str
+    judge: Callable[[Subject], Iterable[CheckResult]]
+    ask: Callable[[HostPlan], dict[str, str]] = lambda plan: {}

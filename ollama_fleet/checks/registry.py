@@ -1,0 +1,31 @@
+"""All checks, and how a host is asked and judged: the same for every runner."""
+
+from ollama_fleet.checks import gpus, serving, units
+from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.planner.bind import CannotBindError, bind
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Answers
+
+CHECKS: tuple[Check, ...] = (*gpus.CHECKS, *units.CHECKS, *serving.CHECKS)
+
+
+def verification_questions(plan: HostPlan) -> dict[str, str]:
+    """Everything that the checks ask, in order; inference before the list of GPU processes."""
+    asked = {name: text for check in CHECKS for name, text in check.ask(plan).items()}
+    return {**HARDWARE_QUESTIONS, **asked}
+
+
+def judge(plan: HostPlan, answers: Answers) -> list[CheckResult]:
+    """Results of every check, in the order of CHECKS."""
+    hardware = read_hardware(answers)
+    try:
+        slices = bind(plan, hardware)
+    except CannotBindError as error:
+        subject = Subject(plan, hardware, (), answers)
+        broken = subject.result(
+            "host", "plan", False, "every slice has its GPUs", error, "see above"
+        )
+        return [*(result for check in gpus.CHECKS for result in check.judge(subject)), broken]
+    subject = Subject(plan, hardware, slices, answers)
+    return [result for check in CHECKS for result in check.judge(subject)]

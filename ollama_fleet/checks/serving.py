@@ -1,0 +1,201 @@
+"""What only a real request proves: the API answers, the models are there, tokens come, and the
+weights lie on the slice's own GPUs.
+
+Every slice gets one generation, all at the same time. `/api/ps` alone is never believed: when Ollama
+cannot read its runner's log it reports the whole model as being on the GPU. The driver's list of
+processes says whose memory is where.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.hardware import APP_FIELDS, GpuProcess, parse_processes
+from ollama_fleet.planner.place import full_model_name
+from ollama_fleet.planner.plan import BoundSlice, HostPlan, SlicePlan
+
+# A large model may take minutes to load from a slow disk.
+GENERATION_TIMEOUT_S = 600
+# Below this no GPU is at work. The bandwidth model of the planner will give a floor per model.
+SLOWEST_TOKENS_PER_S = 3.0
+# Weights that are resident in other than the slice's own GPUs, or in RAM, show as a gap between what
+# Ollama says lies on the GPU and what the driver says its processes hold there.
+LEAST_SHARE = 0.5
+
+
+def _api_questions(plan: HostPlan) -> dict[str, str]:
+    return {
+        f"api {item.name}": f"curl -sS --max-time 20 -w '\\n' {item.url}/api/version {item.url}/api/tags"
+        for item in plan.slices
+    }
+
+
+def _generation_questions(plan: HostPlan) -> dict[str, str]:
+    """One question starts all generations and waits; the others read what came."""
+    busy = [item for item in plan.slices if item.models]
+    if not busy:
+        return {}
+    starts = "\n".join(
+        f"({_generate(item)}) >/run/ollama-fleet/verify/{item.name} 2>&1 &" for item in busy
+    )
+    return {
+        "generate": f"rm -rf /run/ollama-fleet/verify && mkdir -p -m 700 /run/ollama-fleet/verify\n"
+        f"{starts}\nwait",
+        **{f"generation {item.name}": f"cat /run/ollama-fleet/verify/{item.name}" for item in busy},
+        **{f"ps {item.name}": f"curl -sS --max-time 20 {item.url}/api/ps" for item in busy},
+        "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
+        "--format=csv,noheader,nounits",
+        "owners": """nvidia-smi --query-compute-apps=pid --format=csv,noheader | while read -r pid; do
+    sed -n "s|^.*:/|$pid /|p" "/proc/$pid/cgroup" | tail -n 1
+done""",
+    }
+
+
+def _generate(item: SlicePlan) -> str:
+    """A short generation; a model that only embeds answers 400 and is asked to embed instead."""
+    model = item.models[0]
+    generate = {
+        "model": model,
+        "prompt": "Answer with one short sentence: are you running?",
+        "stream": False,
+        "options": {"num_predict": 16, "temperature": 0, "seed": 1},
+    }
+    embed = {"model": model, "input": "are you running?"}
+    post = f"curl -sS --max-time {GENERATION_TIMEOUT_S} {item.url}/api"
+    return (
+        f"answer=$({post}/generate -d '{json.dumps(generate)}')\n"
+        f"case $answer in *\"does not support\"*) {post}/embed -d '{json.dumps(embed)}' ;;\n"
+        '*) printf "%s" "$answer" ;; esac'
+    )
+
+
+def _api(subject: Subject) -> Iterator[CheckResult]:
+    wanted = subject.plan.ollama.version
+    for item in subject.slices:
+        version, tags = _two_documents(subject.text(f"api {item.plan.name}"))
+        found = version.get("version", subject.text(f"api {item.plan.name}")[:200] or "no answer")
+        yield subject.result(
+            item.plan.name,
+            "api",
+            good=found == wanted,
+            expected=f"Ollama {wanted} on port {item.plan.port}",
+            found=found,
+            remedy=f"see `journalctl -u {item.plan.unit}`; deploy again",
+        )
+        yield _models(subject, item, tags)
+
+
+def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckResult:
+    there = {str(model.get("name")) for model in tags.get("models") or []}
+    missing = [model for model in item.plan.models if full_model_name(model) not in there]
+    return subject.result(
+        item.plan.name,
+        "models",
+        good=not missing,
+        expected=", ".join(item.plan.models) or "none",
+        found=f"{', '.join(missing)} missing" if missing else "in the store",
+        remedy="deploy again: missing models are pulled",
+    )
+
+
+def _inference(subject: Subject) -> Iterator[CheckResult]:
+    for item in subject.slices:
+        if not item.plan.models:
+            continue
+        answer = _document(subject.text(f"generation {item.plan.name}"))
+        embedded = bool(answer.get("embeddings"))
+        good = embedded or (answer.get("done") is True and bool(answer.get("response")))
+        found = "an embedding" if embedded else str(answer.get("response", ""))[:60]
+        yield subject.result(
+            item.plan.name,
+            "inference",
+            good=good,
+            expected=f"{item.plan.models[0]} answers",
+            found=found if good else _why(subject, item, answer),
+            remedy=f"see `journalctl -u {item.plan.unit}`; the model may not fit its GPU",
+        )
+        if good and not embedded:
+            yield _speed(subject, item, answer)
+
+
+def _why(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> str:
+    raw = subject.text(f"generation {item.plan.name}")
+    return str(answer.get("error") or raw[:200] or "no answer")
+
+
+def _speed(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> CheckResult:
+    duration_s = (answer.get("eval_duration") or 0) / 1e9
+    speed = answer.get("eval_count", 0) / duration_s if duration_s else 0.0
+    return subject.result(
+        item.plan.name,
+        "speed",
+        good=speed >= SLOWEST_TOKENS_PER_S,
+        expected=f"at least {SLOWEST_TOKENS_PER_S:g} tokens/s",
+        found=f"{speed:.1f} tokens/s",
+        remedy="the GPU is not doing the work, or is throttled: see nvidia-smi -q -d PERFORMANCE",
+    )
+
+
+def _weights(subject: Subject) -> Iterator[CheckResult]:
+    """By the driver's own list: memory of the slice's processes, on its GPUs and on others."""
+    processes = parse_processes(subject.text("apps"))
+    owner = _owners(subject.text("owners"))
+    for item in subject.slices:
+        if not item.plan.models:
+            continue
+        own = [process for process in processes if owner.get(process.pid) == item.plan.unit]
+        yield _weights_of(subject, item, own)
+
+
+def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> CheckResult:
+    held = sum(p.used_mib or 0 for p in own if p.gpu_uuid in item.uuids)
+    strays = sorted({p.gpu_uuid for p in own if p.gpu_uuid not in item.uuids})
+    loaded = _document(subject.text(f"ps {item.plan.name}")).get("models") or []
+    size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
+    on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
+    found = f"{held} MiB held on its GPUs; Ollama says {on_gpu_mib} of {size_mib} MiB"
+    if strays:
+        found += f"; also on {', '.join(strays)}"
+    return subject.result(
+        item.plan.name,
+        "weights on gpu",
+        good=bool(
+            held and not strays and on_gpu_mib == size_mib and held >= LEAST_SHARE * size_mib
+        ),
+        expected=f"all of the model on {', '.join(item.uuids)}",
+        found=found,
+        remedy="smaller context, q8_0 cache, a smaller model or more GPUs; if it should fit, see "
+        f"`journalctl -u {item.plan.unit} | grep 'inference compute'`",
+    )
+
+
+def _owners(text: str) -> dict[int, str]:
+    """`<pid> /system.slice/ollama-chat.service` lines → pid to unit."""
+    rows = [line.split() for line in text.splitlines()]
+    return {
+        int(row[0]): next((part for part in row[1].split("/") if part.endswith(".service")), "")
+        for row in rows
+        if len(row) == 2 and row[0].isdigit()
+    }
+
+
+def _two_documents(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    first, _, second = text.strip().partition("\n")
+    return _document(first), _document(second)
+
+
+def _document(text: str) -> dict[str, Any]:
+    """A JSON object; anything else is an empty one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+CHECKS = (
+    Check("api", _api, _api_questions),
+    Check("inference", _inference, _generation_questions),
+    Check("weights on gpu", _weights),
+)

@@ -1,0 +1,133 @@
+"""The slices' units: running and enabled, with the planned environment in the live process, and the
+kernel letting each open its own GPUs and no other."""
+
+import shlex
+from collections.abc import Iterator
+
+from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.planner.plan import BoundSlice, HostPlan
+
+STOCK = "ollama.service"
+PROPERTIES = "Id,ActiveState,UnitFileState,MainPID,ControlGroup"
+
+
+def unit_questions(plan: HostPlan) -> dict[str, str]:
+    """State of every unit; later questions read it again from the shell's `unit` function."""
+    units = " ".join((*(item.unit for item in plan.slices), STOCK))
+    return {"units": f"systemctl show -p {PROPERTIES} {units}"}
+
+
+def unit_states(subject: Subject) -> dict[str, dict[str, str]]:
+    """Unit to its properties."""
+    blocks = subject.text("units").split("\n\n")
+    rows = [dict(ln.split("=", 1) for ln in block.splitlines() if "=" in ln) for block in blocks]
+    return {row["Id"]: row for row in rows if "Id" in row}
+
+
+def _active(subject: Subject) -> Iterator[CheckResult]:
+    states = unit_states(subject)
+    for item in subject.slices:
+        state = states.get(item.plan.unit, {})
+        found = f"{state.get('ActiveState', '?')}, {state.get('UnitFileState') or 'not installed'}"
+        yield subject.result(
+            item.plan.name,
+            "unit",
+            good=found == "active, enabled",
+            expected="active, enabled",
+            found=found,
+            remedy=f"see `journalctl -u {item.plan.unit}`, then deploy again",
+        )
+    stock = states.get(STOCK, {})
+    yield subject.result(
+        "host",
+        "stock unit",
+        good=stock.get("ActiveState", "inactive") in ("inactive", "failed"),
+        expected=f"{STOCK} is not running",
+        found=stock.get("ActiveState", "inactive"),
+        remedy=f"deploy again, or `systemctl disable --now {STOCK}`: it would take every GPU",
+    )
+
+
+def _environment_questions(plan: HostPlan) -> dict[str, str]:
+    """Only planned names are printed: an env_file may hold secrets."""
+    return {f"environment {item.name}": _environment_question(item) for item in plan.slices}
+
+
+def _environment_question(item: object) -> str:
+    from ollama_fleet.planner.plan import SlicePlan
+
+    assert isinstance(item, SlicePlan)
+    names = "|".join(map(shlex.quote, [*item.environment, "CUDA_VISIBLE_DEVICES"]))
+    pid = f"$(systemctl show -p MainPID --value {item.unit})"
+    return f"tr '\\0' '\\n' <\"/proc/{pid}/environ\" | grep -E '^({names})='"
+
+
+def _environment(subject: Subject) -> Iterator[CheckResult]:
+    for item in subject.slices:
+        lines = subject.text(f"environment {item.plan.name}").splitlines()
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        wrong = {
+            name: found.get(name, "(not set)")
+            for name, value in item.environment.items()
+            if found.get(name) != value
+        }
+        wanted = {name: item.environment[name] for name in wrong}
+        yield subject.result(
+            item.plan.name,
+            "environment",
+            good=not wrong,
+            expected=_pairs(wanted) if wrong else f"{len(item.environment)} planned variables",
+            found=_pairs(wrong) if wrong else "all of them in the running process",
+            remedy=f"`systemctl restart {item.plan.unit}`, or deploy again",
+        )
+
+
+def _pairs(values: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+# A shell joins the slice's control group and opens each GPU's node: the kernel applies the slice's
+# own device list to it. O_RDWR, as CUDA opens them; only the opening matters.
+_OPEN = """
+group=$(systemctl show -p ControlGroup --value {unit})
+[ -n "$group" ] || {{ echo 'no control group: not running'; exit 1; }}
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    procs=/sys/fs/cgroup$group/cgroup.procs
+else
+    procs=/sys/fs/cgroup/devices$group/cgroup.procs
+fi
+sh -c 'echo $$ >"$0" || exit 1
+for node in /dev/nvidia[0-9]*; do
+    if (: <>"$node") 2>/dev/null; then echo "open $node"; else echo "refused $node"; fi
+done' "$procs"
+"""
+
+
+def _isolation_questions(plan: HostPlan) -> dict[str, str]:
+    return {f"devices {item.name}": _OPEN.format(unit=item.unit) for item in plan.slices}
+
+
+def _isolation(subject: Subject) -> Iterator[CheckResult]:
+    for item in subject.slices:
+        rows = [line.split() for line in subject.text(f"devices {item.plan.name}").splitlines()]
+        opened = sorted(row[1] for row in rows if len(row) == 2 and row[0] == "open")
+        own = _own_nodes(item)
+        yield subject.result(
+            item.plan.name,
+            "isolation",
+            good=opened == own,
+            expected=f"may open {', '.join(own)} only",
+            found=f"may open {', '.join(opened) or 'none'}",
+            remedy=f"see `systemctl show -p DevicePolicy,DeviceAllow {item.plan.unit}`; deploy again",
+        )
+
+
+def _own_nodes(item: BoundSlice) -> list[str]:
+    return sorted(node for node in item.devices if node.removeprefix("/dev/nvidia").isdigit())
+
+
+CHECKS = (
+    Check("unit", _active, unit_questions),
+    Check("environment", _environment, _environment_questions),
+    Check("isolation", _isolation, _isolation_questions),
+)

@@ -1,0 +1,108 @@
+"""The model store of a host: what is missing is pulled through one loader, never through a slice."""
+
+import json
+import shlex
+from collections.abc import Generator
+from urllib.parse import urlsplit
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.scripts import Script, change_script
+from ollama_fleet.planner.plan import LOADER_UNIT, MODELS_DIR, HostPlan
+from ollama_fleet.questions import Answers
+from ollama_fleet.store import is_complete, parse_name
+
+BLOBS = "blobs"
+
+
+def questions(models: tuple[str, ...]) -> dict[str, str]:
+    """What to ask a host about `models` in its store."""
+    manifests = {
+        model: f"cat {shlex.quote(f'{MODELS_DIR}/manifests/{parse_name(model).path}')}"
+        for model in models
+    }
+    blobs = f"find {MODELS_DIR}/blobs -name 'sha256-*' -printf '%f %s\\n' 2>/dev/null; true"
+    return {BLOBS: blobs, **manifests}
+
+
+def missing_models(models: tuple[str, ...], answers: Answers) -> list[str]:
+    """Those of `models` that are not wholly in the store."""
+    rows = [line.split() for line in answers[BLOBS].lines]
+    blobs = {row[0]: int(row[1]) for row in rows if len(row) == 2}
+    return [model for model in models if not is_complete(answers[model].text, blobs)]
+
+
+def pull_script(missing: list[str], plan: HostPlan) -> str:
+    """Shell that pulls `missing` one after the other through the loader, and says how far it is."""
+    registry = plan.ollama.registry
+    pulls = [f"pull {_pull_arguments(model, registry)}" for model in missing]
+    return change_script([_PULL.format(port=plan.loader_port, loader=LOADER_UNIT), *pulls])
+
+
+def _pull_arguments(model: str, registry: str | None) -> str:
+    """Arguments of the shell function `pull`: name, name at the source, request to pull it."""
+    source, insecure = model, False
+    name = parse_name(model)
+    if registry and name.is_public:
+        # Ollama knows no mirrors: the registry is part of the name, and a copy gets the short one.
+        url = urlsplit(registry)
+        insecure = url.scheme == "http"
+        source = f"{url.netloc}/{name.namespace}/{name.model}:{name.tag}"
+    request = json.dumps({"model": source, "insecure": insecure})
+    return " ".join(map(shlex.quote, (model, source, request)))
+
+
+# Success is the last line of the stream and nothing else: errors come inside a 200, too.
+_PULL = """
+api=http://127.0.0.1:{port}/api
+call() {{ curl -sS --fail-with-body --max-time 60 -o /dev/null -X "$1" "$api/$2" -d "$3"; }}
+progress() {{
+    tail -n 1 "$log" | sed -n 's/.*"total":\\([0-9]*\\).*"completed":\\([0-9]*\\).*/\\2 \\1/p' |
+        awk '{{ printf "  %d of %d MB (%d %%)\\n", $1 / 1e6, $2 / 1e6, 100 * $1 / $2 }}' || :
+}}
+pull() {{ # pull NAME SOURCE REQUEST
+    say "pulling $1"
+    curl -sSN --max-time 86400 "$api/pull" -d "$3" >"$log" 2>&1 &
+    while sleep 0.2; kill -0 $! 2>/dev/null; do
+        waited=$((${{waited:-0}} + 1))
+        [ $((waited % 25)) -ne 0 ] || progress
+    done
+    wait $! || :
+    case $(tail -n 1 "$log") in
+    *'"status":"success"'*) ;;
+    *) fail "cannot pull $1 from $2: $(tail -n 1 "$log" | tail -c 500)" ;;
+    esac
+    if [ "$1" != "$2" ]; then
+        call POST copy "{{\\"source\\":\\"$2\\",\\"destination\\":\\"$1\\"}}"
+        call DELETE delete "{{\\"model\\":\\"$2\\"}}"
+    fi
+}}
+log=$(mktemp)
+trap 'rm -f "$log"; systemctl stop {loader}' EXIT
+systemctl restart {loader} || fail "the model loader does not start: journalctl -u {loader}"
+"""
+
+
+@operation()
+def models_present(plan: HostPlan) -> Generator[Script, None, None]:
+    """
+    Ensure every model of a plan is wholly in the host's store.
+
+    + plan: what the host is to become
+
+    **Example:**
+
+    .. code:: python
+
+        models_present(name="Fetch the models", plan=plan)
+    """
+    answers = host.get_fact(HostAnswers, questions=questions(plan.models))
+    if not answers:
+        return
+    missing = missing_models(plan.models, answers)
+    if missing:
+        yield Script(pull_script(missing, plan))
+    else:
+        host.noop(f"{len(plan.models)} models are in the store")

@@ -1,0 +1,69 @@
+"""Shell that changes a host: its prelude, files on stdin, and how pyinfra runs it and fails.
+
+The building of scripts is pure text; only `Script` and `fail_host` know pyinfra.
+"""
+
+import base64
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from pyinfra.api import Host, State, StringCommand
+
+from ollama_fleet.render import MARKER, HostFile
+
+LOCK = "/run/ollama-fleet.lock"
+
+# The whole script is one function, so that the shell has read all of it before it runs any: nothing
+# in it can eat the rest as its input, and a lost connection cannot cut it in half. HUP and PIPE are
+# ignored for the same reason.
+_PRELUDE = f"""
+set -eu
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+trap '' HUP PIPE
+say() {{ echo "$*" 2>/dev/null || :; }}
+fail() {{ echo "$*" >&2; exit 1; }}
+put() {{ # put PATH MODE, content base64-coded on stdin: staged beside the target, then moved
+    mkdir -p "${{1%/*}}"
+    if [ -e "$1" ] && ! grep -qsF '{MARKER}' "$1"; then cp -p "$1" "$1.before-fleet"; fi
+    base64 -d >"$1.fleet-new" && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1"
+}}
+exec 9>{LOCK}
+flock -n 9 || fail "another deploy is changing this host right now; wait for it, then run again"
+"""
+
+
+def change_script(steps: Sequence[str]) -> str:
+    """One script of `steps` that holds the host's lock and stops at the first failure."""
+    body = "\n".join(steps)
+    return f"{_PRELUDE}\nmain() {{\n{body}\n}}\nmain </dev/null\n"
+
+
+def put_file(file: HostFile) -> str:
+    """A step that writes `file` atomically, with its final mode from the start."""
+    content = base64.b64encode(file.text.encode()).decode()
+    return f"echo {content} | put {shlex.quote(file.path)} {file.mode}"
+
+
+class Script(StringCommand):
+    """A shell script on the remote shell's standard input, whose output is shown as it comes.
+
+    On stdin there is no limit of length, and nothing shows in a process list or in -vv.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("sh", "-s", _stdin=text)
+
+    def execute(self, state: State, host: Host, connector_arguments: Any) -> Any:
+        connector_arguments.update(self.connector_arguments)
+        return host.run_shell_command(
+            self, print_output=True, print_input=state.print_input, **connector_arguments
+        )
+
+
+def fail_host(state: State, host: Host, messages: Sequence[str]) -> bool:
+    """Print why and return False: pyinfra fails this host and goes on with the others."""
+    for message in messages:
+        host.log_styled(message, fg="red")
+    return False

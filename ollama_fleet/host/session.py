@@ -1,0 +1,62 @@
+"""The start of a run on one host: its connection, and its plan with the release filled in."""
+
+from dataclasses import replace
+from typing import Any
+
+from pyinfra.api import Host
+from pyinfra.api.exceptions import PyinfraError
+
+from ollama_fleet.host.transport import disable_nagle
+from ollama_fleet.load import validate
+from ollama_fleet.planner.place import plan_host
+from ollama_fleet.planner.plan import HostPlan, Release
+from ollama_fleet.problems import InputError
+from ollama_fleet.yamlfile import YamlFile
+
+# Older releases have known holes: CVE-2026-7482 up to 0.17.0, hardening of GGUF import in 0.31.2.
+OLDEST_RELEASE = (0, 31, 2)
+HOST_KEYS = ("gpus", "slices", "models")
+
+
+class BadInventoryError(PyinfraError):
+    """Host data that no plan can be made of; pyinfra prints it without a traceback."""
+
+
+def begin(host: Host) -> HostPlan:
+    """Tune the connection and return the host's plan. Raises BadInventoryError for all hosts."""
+    disable_nagle(host)
+    plan = host.data.get("plan") or _plan_from_data(host)
+    return replace(plan, release=_release(host))
+
+
+def _plan_from_data(host: Host) -> HostPlan:
+    """An inventory in plain Python may give the YAML's host keys as host data."""
+    data: dict[str, Any] = {key: host.data.get(key) for key in HOST_KEYS if host.data.get(key)}
+    # The same path as a file takes, so that errors read the same.
+    document = {"version": 1, "hosts": {host.name.lstrip("@"): data}}
+    try:
+        fleet = validate(YamlFile("inventory", document))
+    except InputError as error:
+        raise BadInventoryError(str(error)) from None
+    ((_, spec),) = fleet.hosts.items()
+    return plan_host(host.name, spec)
+
+
+def _release(host: Host) -> Release:
+    version = str(host.data.get("ollama_version"))
+    try:
+        parts = tuple(map(int, version.split(".")))
+    except ValueError:
+        raise BadInventoryError(f"{host.name}: ollama version '{version}' is no x.y.z") from None
+    if parts < OLDEST_RELEASE:
+        oldest = ".".join(map(str, OLDEST_RELEASE))
+        raise BadInventoryError(
+            f"{host.name}: Ollama {version} has known security holes; use {oldest} or newer"
+        )
+    sums = host.data.get("ollama_sha256")
+    if not sums:
+        raise BadInventoryError(
+            f"{host.name}: no checksum is pinned for Ollama {version}; set `ollama: {{sha256: …}}` "
+            "or `sha256_file:` in the inventory, from the release's sha256sum.txt"
+        )
+    return Release(version, sums, host.data.ollama_release_url, host.data.get("ollama_registry"))

@@ -1,0 +1,199 @@
+"""The files and units of a host: one fact to compare them, one script to change what differs."""
+
+import difflib
+import shlex
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra import host, logger
+from pyinfra.api import FunctionCommand, operation
+
+from ollama_fleet.convergence import (
+    MANIFEST,
+    STOCK_UNIT,
+    Difference,
+    FilesAndUnits,
+    UnitState,
+    compare,
+)
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.planner.bind import CannotBindError, bind
+from ollama_fleet.planner.plan import DEVICES_UNIT, MODELS_DIR, USER, HostPlan
+from ollama_fleet.questions import Answers
+from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
+
+# Restarts that were announced but not done yet; on /run, because a reboot does them all.
+PENDING_DIR = "/run/ollama-fleet/restart"
+OWNED = (
+    f"{UNIT_DIR}/ollama-*.service",
+    f"{UNIT_DIR}/ollama-*.service.d/*.conf",
+    f"{UNIT_DIR}/ollama.target",
+    "/etc/sysusers.d/ollama.conf",
+    "/etc/tmpfiles.d/ollama.conf",
+    DEVICES_SCRIPT,
+)
+UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState")
+
+
+def questions(units: tuple[str, ...]) -> dict[str, str]:
+    """What to ask a host about our files and units."""
+    return {
+        **HARDWARE_QUESTIONS,
+        "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
+[ $# -eq 0 ] || {{ stat -c '%a %n' "$@" && sha256sum "$@"; }}""",
+        "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} {' '.join((*units, STOCK_UNIT))}",
+        "pending": f"ls {PENDING_DIR} 2>/dev/null; true",
+        "account": f"getent passwd {USER} && [ -d {MODELS_DIR}/blobs ]",
+        "manifest": f"cat {MANIFEST} 2>/dev/null; true",
+    }
+
+
+def read_found(answers: Answers) -> FilesAndUnits:
+    """Answers to `questions` (but for the hardware)."""
+    return FilesAndUnits(
+        files=_files(answers["files"].lines),
+        units=_units(answers["units"].text),
+        interrupted=frozenset(answers["pending"].lines),
+        has_account=answers["account"].code == 0,
+        manifest=answers["manifest"].text and answers["manifest"].text.rstrip("\n") + "\n",
+    )
+
+
+def _files(lines: list[str]) -> dict[str, tuple[str, str]]:
+    """`644 /path` lines, then `<sha256>  /path` lines."""
+    rows = [line.split(maxsplit=1) for line in lines]
+    modes = {path: first for first, path in rows if len(first) != 64}
+    return {path: (modes[path], first) for first, path in rows if len(first) == 64}
+
+
+def _units(text: str) -> dict[str, UnitState]:
+    """Blocks of `Key=value` lines, one block per unit."""
+    states = {}
+    for block in text.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" in values:
+            states[values["Id"]] = UnitState(
+                values.get("LoadState", ""),
+                values.get("ActiveState", ""),
+                values.get("UnitFileState", ""),
+            )
+    return states
+
+
+def converge_script(difference: Difference) -> str:
+    """Shell that does what `difference` says, in the order that disturbs least."""
+    restart = list(difference.restart)
+    begun = [*restart, *difference.start]
+    steps = [
+        *_announce(begun),
+        *_remove(difference),
+        *map(put_file, difference.write),
+        *(["systemd-sysusers && systemd-tmpfiles --create"] if difference.make_account else []),
+        "systemctl daemon-reload",
+        *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
+        *_begin(restart, begun),
+    ]
+    if difference.manifest is not None:
+        steps.append(put_file(HostFile(MANIFEST, difference.manifest)))
+    return change_script(steps)
+
+
+def _announce(units: list[str]) -> list[str]:
+    if not units:
+        return []
+    return [f"mkdir -p {PENDING_DIR} && (cd {PENDING_DIR} && touch {_words(units)})"]
+
+
+def _remove(difference: Difference) -> list[str]:
+    steps = []
+    if difference.stop_stock:
+        steps.append(f"say 'stopping the stock {STOCK_UNIT}'")
+        steps.append(f"systemctl disable --now --quiet {STOCK_UNIT}")
+    if difference.remove_units:
+        steps.append(f"say 'removing {_words(difference.remove_units)}'")
+        steps.append(f"systemctl disable --now --quiet {_words(difference.remove_units)} || :")
+    if difference.delete:
+        steps.append(f"rm -f {_words(difference.delete)}")
+        directories = {path.rpartition("/")[0] for path in difference.delete}
+        droppins = sorted(path for path in directories if path.endswith(".d"))
+        own = [path for path in droppins if path.startswith(f"{UNIT_DIR}/")]
+        steps += [f"rmdir --ignore-fail-on-non-empty {shlex.quote(path)}" for path in own]
+    return steps
+
+
+def _begin(restart: list[str], begun: list[str]) -> list[str]:
+    """Stop all that changed before any of it starts: two slices may have swapped GPU or port."""
+    steps = []
+    if restart:
+        steps += [f"say 'restarting {_words(restart)}'", f"systemctl stop {_words(restart)}"]
+    new = [unit for unit in begun if unit not in restart]
+    if new:
+        steps.append(f"say 'starting {_words(new)}'")
+    if begun:
+        steps.append(f"""
+systemctl reset-failed {_words(begun)} 2>/dev/null || :
+if ! systemctl start {_words(begun)} 2>/dev/null; then
+    for unit in {DEVICES_UNIT} {_words(begun)}; do
+        systemctl is-active --quiet "$unit" && continue
+        echo "$unit does not start; its last words:" >&2
+        journalctl --unit "$unit" --lines 8 --no-pager --output cat >&2 || :
+    done
+    exit 1
+fi
+(cd {PENDING_DIR} && rm -f {_words(begun)})""")
+    return steps
+
+
+def _words(values: list[str] | tuple[str, ...]) -> str:
+    return " ".join(map(shlex.quote, values))
+
+
+@operation()
+def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
+    """
+    Ensure a host has exactly the planned slices: their units, running, and no others of ours.
+
+    Only a slice whose own unit changed restarts. One exec to compare, one script to change.
+
+    + plan: what the host is to become; its GPUs are found when this executes
+
+    **Example:**
+
+    .. code:: python
+
+        units_converged(name="Run the slices", plan=plan)
+    """
+    units = ("ollama.target", *(item.unit for item in plan.slices))
+    answers = host.get_fact(HostAnswers, questions=questions(units))
+    if not answers:
+        return
+    try:
+        wanted = render_host(plan, bind(plan, read_hardware(answers)))
+    except CannotBindError as error:
+        yield FunctionCommand(fail_host, (str(error).splitlines(),), {})
+        return
+    difference = compare(wanted, read_found(answers))
+    if difference:
+        _show(difference)
+        yield Script(converge_script(difference))
+    else:
+        host.noop(f"{len(plan.slices)} slices are as planned")
+
+
+def _show(difference: Difference) -> None:
+    """With --diff: every file that changes, as text. Only then are the old texts fetched."""
+    if not host.state.config.DIFF:
+        return
+    paths = [*(file.path for file in difference.write), *difference.delete]
+    asked = {path: f"cat {shlex.quote(path)} 2>/dev/null; true" for path in paths}
+    old = host.get_fact(HostAnswers, questions=asked)
+    new = {file.path: file.text for file in difference.write}
+    for path in paths:
+        before = old[path].text.splitlines() if path in old else []
+        lines = difflib.unified_diff(
+            before, new.get(path, "").splitlines(), f"{path} (is)", f"{path} (will be)", lineterm=""
+        )
+        for line in lines:
+            logger.info(f"{host.print_prefix}{line}")

@@ -1,0 +1,170 @@
+"""A validated fleet as pyinfra's host tuples; what `inventory/*.py` import.
+
+    from ollama_fleet.inventory import load
+    hosts = load(__file__)          # reads the .yml of the same name
+
+Knows the names of pyinfra's host data, but does not import pyinfra.
+"""
+
+import re
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from ollama_fleet.load import load_fleet, validate
+from ollama_fleet.planner.place import plan_host
+from ollama_fleet.problems import InputError, Problem
+from ollama_fleet.spec import Fleet, HostSpec, OllamaSpec, SshSpec
+from ollama_fleet.yamlfile import YamlFile
+
+HostTuple = tuple[str, dict[str, Any]]
+Part = TypeVar("Part", SshSpec, OllamaSpec)
+
+# One connection may be refused when many start at once (sshd's MaxStartups 10:30:100).
+CONNECT_RETRIES = 6
+
+
+def load(inventory_py: str) -> list[HostTuple]:
+    """Hosts of the YAML file beside `inventory_py`; bad input ends the run with exit code 2."""
+    script = Path(inventory_py)
+    try:
+        hosts = fleet_hosts(load_fleet(script.with_suffix(".yml")), script.parent)
+        _refuse_unknown_limits(script, [name for name, _ in hosts])
+    except InputError as error:
+        _stop(error)
+    return hosts
+
+
+def hosts_from(data: dict[str, Any], inventory_py: str) -> list[HostTuple]:
+    """The same for an inventory in Python: `data` has the very shape of the YAML file."""
+    script = Path(inventory_py)
+    try:
+        hosts = fleet_hosts(validate(YamlFile(str(script), data)), script.parent)
+        _refuse_unknown_limits(script, [name for name, _ in hosts])
+    except InputError as error:
+        _stop(error)
+    return hosts
+
+
+def fleet_hosts(fleet: Fleet, directory: Path) -> list[HostTuple]:
+    """One pyinfra host tuple per host; relative paths are looked up in `directory`."""
+    return [
+        (_pyinfra_name(name, spec), _host_data(name, spec, fleet, directory))
+        for name, spec in fleet.hosts.items()
+    ]
+
+
+def _pyinfra_name(name: str, spec: HostSpec) -> str:
+    return "@local" if spec.connection == "local" else name
+
+
+def _host_data(name: str, spec: HostSpec, fleet: Fleet, directory: Path) -> dict[str, Any]:
+    where = f"hosts.{name}"
+    ssh = _over(fleet.ssh, spec.ssh)
+    ollama = _over(fleet.ollama, spec.ollama)
+    data: dict[str, Any] = {"plan": plan_host(name, spec), **_ollama_data(ollama, directory)}
+    if spec.connection == "ssh":
+        data |= _ssh_data(name, spec, ssh, directory, where)
+    if ssh.sudo:
+        data["_sudo"] = True
+    return data
+
+
+def _over(base: Part, over: Part) -> Part:
+    """`base` with everything that `over` sets."""
+    return base.model_copy(update=over.model_dump(exclude_none=True))
+
+
+def _ollama_data(ollama: OllamaSpec, directory: Path) -> dict[str, Any]:
+    """What the inventory says of Ollama, by the names that group_data/all.py uses."""
+    data = ollama.model_dump(exclude_none=True, exclude={"sha256_file"})
+    if ollama.sha256_file:
+        data["sha256"] = _sums(directory / Path(ollama.sha256_file).expanduser())
+    return {f"ollama_{key}": value for key, value in data.items()}
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """Checksums per architecture out of a release's sha256sum.txt (`<hex>  ./<asset>`)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError([_missing(path, "ollama.sha256_file", error)]) from None
+    found = re.findall(r"^([0-9a-f]{64}) [ *](?:\./)?ollama-linux-(amd64|arm64)\.t", text, re.M)
+    if not found:
+        what = "holds no checksum of ollama-linux-amd64 or -arm64; is it a release's sha256sum.txt?"
+        raise InputError([Problem(str(path), "", what)])
+    return {arch: digest for digest, arch in found}
+
+
+def _ssh_data(
+    name: str, spec: HostSpec, ssh: SshSpec, directory: Path, where: str
+) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "ssh_hostname": spec.address or name,
+        "ssh_connect_retries": CONNECT_RETRIES,
+    }
+    if ssh.user:
+        data["ssh_user"] = ssh.user
+    if ssh.port:
+        data["ssh_port"] = ssh.port
+    if ssh.key:
+        data["ssh_key"] = _existing(directory, ssh.key, f"{where}.ssh.key")
+    if ssh.known_hosts:
+        data["ssh_known_hosts_file"] = _existing(
+            directory, ssh.known_hosts, f"{where}.ssh.known_hosts"
+        )
+    return data
+
+
+def _existing(directory: Path, text: str, where: str) -> str:
+    path = (directory / Path(text).expanduser()).resolve()
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError([_missing(path, where, error)]) from None
+    return str(path)
+
+
+def _missing(path: Path, where: str, error: OSError) -> Problem:
+    lab = (
+        "; for the lab: run `make demo` or `.venv/bin/lab up` first" if ".lab" in path.parts else ""
+    )
+    return Problem(str(path), where, f"cannot be read: {error.strerror}{lab}")
+
+
+def _refuse_unknown_limits(script: Path, hosts: list[str]) -> None:
+    """pyinfra only warns about `--limit typo` and then deploys nothing with exit code 0."""
+    context = click.get_current_context(silent=True)
+    patterns = [
+        (option, pattern)
+        for option in ("limit", "exclude")
+        for pattern in (context.params.get(option) or () if context else ())
+    ]
+    groups = _group_names(script)
+    unknown = [
+        Problem(str(script), f"--{option} {pattern}", f"no such host or group; {_has(hosts)}")
+        for option, pattern in patterns
+        if pattern not in groups and not any(fnmatch(host, pattern) for host in hosts)
+    ]
+    if unknown:
+        raise InputError(unknown)
+
+
+def _has(hosts: list[str]) -> str:
+    shown = ", ".join(hosts[:10]) + (f" and {len(hosts) - 10} more" if len(hosts) > 10 else "")
+    return f"the inventory has {shown}"
+
+
+def _group_names(script: Path) -> set[str]:
+    """Groups that pyinfra makes: `all`, the file's own name, and every list in the file."""
+    text = script.read_text(encoding="utf-8") if script.exists() else ""
+    return {"all", script.stem, *re.findall(r"^([A-Za-z]\w*)\s*(?::[^=]+)?=", text, re.M)}
+
+
+def _stop(error: InputError) -> NoReturn:
+    print(error, file=sys.stderr)
+    print("Nothing was touched. `fleet schema` describes every key.", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,101 @@
+"""The values that the planner makes; frozen, and all that later rooms need to know of a host."""
+
+from dataclasses import dataclass
+
+USER = "ollama"
+PREFIX = "/opt/ollama"
+STATE_DIR = "/var/lib/ollama"
+MODELS_DIR = f"{STATE_DIR}/models"
+HOME_DIR = f"{STATE_DIR}/home"
+CUDA_CACHE_DIR = f"{STATE_DIR}/cuda-cache"
+TARGET = "ollama.target"
+DEVICES_UNIT = "ollama-devices.service"
+LOADER_UNIT = "ollama-loader.service"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The Ollama release that a host runs, and where it and its models come from.
+
+    `sha256` maps `amd64` and `arm64` to the checksum of the release archive. `registry` is None for
+    the public one.
+    """
+
+    version: str
+    sha256: dict[str, str]
+    release_url: str
+    registry: str | None
+
+    @property
+    def prefix(self) -> str:
+        """Directory of this version on the host."""
+        return f"{PREFIX}/{self.version}"
+
+    @property
+    def binary(self) -> str:
+        """The program that this version's units run."""
+        return f"{self.prefix}/bin/ollama"
+
+
+@dataclass(frozen=True)
+class SlicePlan:
+    """One planned server; `gpus` are selectors that `bind` resolves on the host."""
+
+    name: str
+    gpus: tuple[int | str, ...]
+    port: int
+    models: tuple[str, ...]
+    environment: dict[str, str]
+    env_file: str | None
+
+    @property
+    def unit(self) -> str:
+        """Its systemd unit."""
+        return f"ollama-{self.name}.service"
+
+    @property
+    def url(self) -> str:
+        """Where it answers, on the host itself."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """Everything that one host will be; travels to pyinfra as one value of host data.
+
+    `expected_gpus` are (name, count) pairs in PCI order, or None when the inventory names none.
+    """
+
+    host: str
+    expected_gpus: tuple[tuple[str, int], ...] | None
+    slices: tuple[SlicePlan, ...]
+    extra_models: tuple[str, ...]
+    loader_port: int
+    release: Release | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that the host's store must hold, in a stable order."""
+        named = [model for item in self.slices for model in item.models]
+        return tuple(dict.fromkeys([*named, *self.extra_models]))
+
+    @property
+    def ollama(self) -> Release:
+        """The release; set from inventory and group data before any task runs."""
+        if self.release is None:
+            raise ValueError(f"{self.host} has no Ollama release yet")
+        return self.release
+
+
+@dataclass(frozen=True)
+class BoundSlice:
+    """A slice with the very GPUs that it gets on this host: UUIDs and device nodes."""
+
+    plan: SlicePlan
+    uuids: tuple[str, ...]
+    devices: tuple[str, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The full environment of its server."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.uuids), **self.plan.environment}

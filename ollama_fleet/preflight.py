@@ -1,0 +1,155 @@
+"""What must be true of a host before anything is changed on it: questions, and a pure judgement.
+
+Imports planner and hardware, never pyinfra.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, Hardware, read_hardware
+from ollama_fleet.planner.bind import CannotBindError, bind
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Answers
+
+# Ollama from 0.30.11 on silently serves from the CPU with an older one (docs/gpu.mdx).
+OLDEST_DRIVER = (550,)
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# Command to the package that has it, the same on apt and dnf hosts.
+NEEDED_COMMANDS = {"curl": "curl", "zstd": "zstd", "tar": "tar", "flock": "util-linux"}
+PACKAGE_FAMILIES = {"debian": "apt", "ubuntu": "apt", "rhel": "dnf", "fedora": "dnf"}
+
+QUESTIONS = {
+    "user": "id -u",
+    "machine": "uname -m",
+    "os": "cat /etc/os-release",
+    "systemd": "[ -d /run/systemd/system ] && systemctl --version",
+    "commands": "\n".join(
+        f"command -v {name} >/dev/null || echo {name}" for name in NEEDED_COMMANDS
+    ),
+    **HARDWARE_QUESTIONS,
+}
+
+# nvidia-smi's exit codes and what to do about them (its man page; 127 and 126 are the shell's).
+SMI_TROUBLE = {
+    127: "nvidia-smi is not installed; install the NVIDIA driver",
+    6: "the driver finds no GPU; see `dmesg | grep NVRM`",
+    9: "the NVIDIA driver is not loaded; `modprobe nvidia`, and see `dmesg` if that fails",
+    12: "libnvidia-ml.so.1 is missing; install the driver's user space in the module's version",
+    15: "a GPU fell off the bus; reboot the host, then check its power and seating",
+    18: "the loaded module and the user space are of different versions; reload or reboot",
+}
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host as preflight sees it."""
+
+    is_root: bool
+    arch: str | None
+    machine: str
+    package_family: str | None
+    has_systemd: bool
+    missing_commands: tuple[str, ...]
+    hardware: Hardware
+
+
+def read_facts(answers: Answers) -> HostFacts:
+    """Answers to QUESTIONS as HostFacts."""
+    machine = answers["machine"].text.strip()
+    return HostFacts(
+        is_root=answers["user"].text.strip() == "0",
+        arch=ARCHITECTURES.get(machine),
+        machine=machine,
+        package_family=_package_family(answers["os"].text),
+        has_systemd=answers["systemd"].code == 0,
+        missing_commands=tuple(answers["commands"].lines),
+        hardware=read_hardware(answers),
+    )
+
+
+def problems(plan: HostPlan, facts: HostFacts) -> list[str]:
+    """Everything that keeps `plan` from this host, each with what to do; empty when all is well."""
+    return [*_system_problems(plan, facts), *(_gpu_problems(plan, facts) if plan.slices else ())]
+
+
+def _package_family(os_release: str) -> str | None:
+    found = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', os_release, re.M))
+    ids = [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
+    return next((PACKAGE_FAMILIES[name] for name in ids if name in PACKAGE_FAMILIES), None)
+
+
+def _system_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
+    if not facts.is_root:
+        yield "not root on this host; log in as root or set `ssh: {sudo: true}`"
+    if not facts.has_systemd:
+        yield "systemd is not running; slices are systemd units"
+    if facts.arch is None:
+        yield f"{facts.machine} is no architecture that Ollama is released for (x86_64, aarch64)"
+    elif facts.arch not in plan.ollama.sha256:
+        yield (
+            f"no checksum of Ollama {plan.ollama.version} for {facts.arch}; "
+            f"add `ollama: {{sha256: {{{facts.arch}: …}}}}` from the release's sha256sum.txt"
+        )
+    if facts.missing_commands and facts.package_family is None:
+        yield f"{', '.join(facts.missing_commands)} missing and no apt or dnf known; install them"
+
+
+def _gpu_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
+    hardware = facts.hardware
+    if not hardware.gpus:
+        yield _no_gpus(hardware)
+        return
+    if len(hardware.gpus) != len(hardware.pci_gpus):
+        yield (
+            f"{len(hardware.pci_gpus)} NVIDIA GPUs on the PCI bus, but nvidia-smi shows "
+            f"{len(hardware.gpus)}; see `dmesg | grep NVRM`"
+        )
+    yield from (
+        f"GPU {gpu.pci_bus_id} is lost; reboot the host, then check its power and seating"
+        for gpu in hardware.gpus
+        if gpu.lost
+    )
+    yield from _driver_problems(hardware)
+    yield from _unexpected_gpus(plan, hardware)
+    try:
+        bind(plan, hardware)
+    except CannotBindError as error:
+        yield from str(error).splitlines()
+
+
+def _no_gpus(hardware: Hardware) -> str:
+    if not hardware.pci_gpus:
+        return "no NVIDIA GPU on the PCI bus, but the inventory puts slices here"
+    trouble = SMI_TROUBLE.get(hardware.smi_code, f"nvidia-smi failed ({hardware.smi_code})")
+    said = "" if hardware.smi_code == 127 else f" ({hardware.smi_message})"
+    return f"{trouble}{said}"
+
+
+def _driver_problems(hardware: Hardware) -> Iterator[str]:
+    version = hardware.gpus[0].driver_version
+    if not re.fullmatch(r"\d+(\.\d+)+", version):
+        yield f"nvidia-smi gives no driver version but '{version}'"
+    elif tuple(map(int, version.split("."))) < OLDEST_DRIVER:
+        yield f"driver {version} is too old: Ollama would serve from the CPU; install 580 or newer"
+    if hardware.loaded_driver not in (None, version):
+        yield (
+            f"driver {hardware.loaded_driver} is loaded, but {version} is installed; "
+            "reload it or reboot"
+        )
+
+
+def _unexpected_gpus(plan: HostPlan, hardware: Hardware) -> Iterator[str]:
+    if plan.expected_gpus is None:
+        return
+    wanted = [name for name, count in plan.expected_gpus for _ in range(count)]
+    found = [gpu.name for gpu in hardware.gpus]
+    same = len(wanted) == len(found) and all(map(is_model, found, wanted))
+    if not same:
+        yield f"the inventory expects GPUs {wanted}, the host has {found}; correct `gpus:`"
+
+
+def is_model(found: str, wanted: str) -> bool:
+    """Whether the name that nvidia-smi prints is the model that the inventory names."""
+    words = found.lower().removeprefix("nvidia ").removeprefix("geforce ")
+    return words == wanted.lower().removeprefix("nvidia ").removeprefix("geforce ")

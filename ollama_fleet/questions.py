@@ -1,0 +1,58 @@
+"""Many questions to a host in one shell script, and its answers taken apart again.
+
+Pure text: knows no transport. The same questions go over pyinfra's connection, over testinfra or to
+the machine itself, which is why a check can be tested on recorded answers.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# ASCII record separator: no command that we ask prints it at the start of a line.
+MARK = "\036"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one question printed (both streams) and its exit code."""
+
+    text: str = ""
+    code: int = 0
+
+    @property
+    def lines(self) -> list[str]:
+        """Its lines that are not blank."""
+        return [line for line in self.text.splitlines() if line.strip()]
+
+
+Answers = Mapping[str, Answer]
+
+
+def question_script(questions: Mapping[str, str]) -> str:
+    """A POSIX shell script that asks `questions` (name to command) in order.
+
+    Each runs in a subshell of its own, so that none can end or disturb the others.
+    """
+    asked = [
+        f"printf '\\036%s\\n' '{name}'\n(\n{command}\n) </dev/null 2>&1\nprintf '\\n\\036%s\\n' $?"
+        for name, command in questions.items()
+    ]
+    path = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return "\n".join([path, *asked])
+
+
+def read_answers(lines: Iterable[str]) -> dict[str, Answer]:
+    """Output of `question_script` as name to Answer. Raises ValueError when it broke off."""
+    answers: dict[str, Answer] = {}
+    name: str | None = None
+    text: list[str] = []
+    for line in lines:
+        if not line.startswith(MARK):
+            text.append(line)
+        elif name is None:
+            name, text = line[1:], []
+        else:
+            answers[name] = Answer("\n".join(text).removesuffix("\n"), int(line[1:]))
+            name = None
+    if name is not None:
+        raise ValueError(f"the host stopped answering at '{name}'")
+    return answers

@@ -1,0 +1,135 @@
+"""A bound plan and the templates become the exact files and units of a host. No input or output but
+reading templates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ollama_fleet.planner import plan as names
+from ollama_fleet.planner.place import COMMON_ENVIRONMENT
+from ollama_fleet.planner.plan import BoundSlice, HostPlan
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+UNIT_DIR = "/etc/systemd/system"
+DEVICES_SCRIPT = f"{names.PREFIX}/libexec/ollama-devices"
+MARKER = "Managed by Ollama Fleet"
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file that we own on a host. A change of it restarts `restarts`, if that is a unit."""
+
+    path: str
+    text: str
+    mode: str = "0644"
+    restarts: str | None = None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Everything of ours on one host: files, and the units that have to be enabled and running."""
+
+    files: tuple[HostFile, ...]
+    units: tuple[str, ...]
+
+
+def render_host(plan: HostPlan, bound: Sequence[BoundSlice]) -> Rendered:
+    """All files and units of a host. The same plan and hardware give the same bytes."""
+    files = [*_common_files(plan, bound)]
+    for previous, item in zip([None, *bound], bound, strict=False):
+        files += _slice_files(plan, item, previous)
+    units = (names.TARGET, *(item.plan.unit for item in bound))
+    return Rendered(tuple(files), units)
+
+
+def _common_files(plan: HostPlan, bound: Sequence[BoundSlice]) -> list[HostFile]:
+    nodes = sorted({node for item in bound for node in item.devices})
+    minors = sorted(int(n[11:]) for n in nodes if n[11:].isdigit())
+    paths = {
+        "user": names.USER,
+        "state_dir": names.STATE_DIR,
+        "home_dir": names.HOME_DIR,
+        "models_dir": names.MODELS_DIR,
+        "cuda_cache_dir": names.CUDA_CACHE_DIR,
+    }
+    devices = _render("ollama-devices.service.j2", script=DEVICES_SCRIPT)
+    script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors)
+    return [
+        HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **paths)),
+        HostFile("/etc/tmpfiles.d/ollama.conf", _render("tmpfiles.conf.j2", **paths)),
+        HostFile(DEVICES_SCRIPT, script, mode="0755"),
+        HostFile(f"{UNIT_DIR}/{names.DEVICES_UNIT}", devices),
+        HostFile(f"{UNIT_DIR}/{names.TARGET}", _render("ollama.target.j2")),
+        HostFile(f"{UNIT_DIR}/{names.LOADER_UNIT}", _loader_unit(plan, paths)),
+    ]
+
+
+def _loader_unit(plan: HostPlan, paths: dict[str, str]) -> str:
+    environment = COMMON_ENVIRONMENT | {
+        "OLLAMA_HOST": f"127.0.0.1:{plan.loader_port}",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    return _render(
+        "ollama-loader.service.j2",
+        **paths,
+        binary=plan.ollama.binary,
+        port=plan.loader_port,
+        environment=environment,
+    )
+
+
+def _slice_files(plan: HostPlan, item: BoundSlice, previous: BoundSlice | None) -> list[HostFile]:
+    unit = item.plan.unit
+    text = _render(
+        "slice.service.j2",
+        slice=item.plan,
+        environment=item.environment,
+        devices=item.devices,
+        gpu_names=", ".join(item.uuids),
+        user=names.USER,
+        binary=plan.ollama.binary,
+        release=_release_line(plan),
+        home_dir=names.HOME_DIR,
+        cuda_cache_dir=names.CUDA_CACHE_DIR,
+        devices_unit=names.DEVICES_UNIT,
+        target=names.TARGET,
+    )
+    files = [HostFile(f"{UNIT_DIR}/{unit}", text, restarts=unit)]
+    if previous:
+        order = _render("slice-order.conf.j2", previous_unit=previous.plan.unit)
+        files.append(HostFile(f"{UNIT_DIR}/{unit}.d/10-order.conf", order))
+    return files
+
+
+def _release_line(plan: HostPlan) -> str:
+    """Names the archives, so that another archive of the same version restarts the slice, too."""
+    sums = ", ".join(f"{arch} {digest}" for arch, digest in sorted(plan.ollama.sha256.items()))
+    return f"Ollama {plan.ollama.version}, archive sha256: {sums}"
+
+
+def unit_quote(text: str) -> str:
+    """`text` as one word of a systemd unit: quoted, and safe from specifiers and escapes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # units and scripts, not HTML
+    )
+    environment.filters["unit_quote"] = unit_quote
+    return environment
+
+
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(**values)

@@ -1,0 +1,1 @@
+"""Results for people and machines; imports checks and planner types, never pyinfra."""

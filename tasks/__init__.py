@@ -1,0 +1,1 @@
+"""One host step per file: each a deploy that takes the host's plan. No arithmetic here."""

@@ -1,0 +1,1 @@
+"""Tests: `unit` (milliseconds), `deploy` (pyinfra's @fake), `lab` (real hosts)."""

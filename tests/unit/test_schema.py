@@ -1,0 +1,25 @@
+"""The JSON Schema for editors is kept in step with the models."""
+
+import json
+from pathlib import Path
+
+from ollama_fleet.spec import fleet_schema
+
+FILE = Path(__file__).parents[2] / "docs/inventory.schema.json"
+
+
+def test_schema_file_is_up_to_date() -> None:
+    """Run `fleet schema > docs/inventory.schema.json` when this fails."""
+    assert json.loads(FILE.read_text(encoding="utf-8")) == fleet_schema()
+
+
+def test_every_key_has_a_description() -> None:
+    schema = fleet_schema()
+    models = [schema, *schema["$defs"].values()]
+    bare = [
+        (model["title"], key)
+        for model in models
+        for key, value in model["properties"].items()
+        if "description" not in value
+    ]
+    assert bare == []
