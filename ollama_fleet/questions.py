@@ -7,8 +7,8 @@ the machine itself, which is why a check can be tested on recorded answers.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# ASCII record separator: no command that we ask prints it at the start of a line.
-MARK = "\036"
+# No command that we ask prints this at the start of a line, and no splitlines() splits at it.
+MARK = "\001"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def question_script(questions: Mapping[str, str]) -> str:
     Each runs in a subshell of its own, so that none can end or disturb the others.
     """
     asked = [
-        f"printf '\\036%s\\n' '{name}'\n(\n{command}\n) </dev/null 2>&1\nprintf '\\n\\036%s\\n' $?"
+        f"printf '\\001%s\\n' '{name}'\n(\n{command}\n) </dev/null 2>&1\nprintf '\\n\\001%s\\n' $?"
         for name, command in questions.items()
     ]
     path = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

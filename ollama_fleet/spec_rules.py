@@ -113,7 +113,7 @@ def _gpus_exist(spec: "HostSpec") -> Iterator[PydanticCustomError]:
         for position, gpu in enumerate(item.gpus):
             at = ("slices", index, "gpus", position)
             if isinstance(gpu, str) and not re.fullmatch(
-                r"GPU-[0-9a-fA-F-]{36}|([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]",
+                r"[Gg][Pp][Uu]-[0-9a-fA-F-]{36}|([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]",
                 gpu,
             ):
                 what = f"'{gpu}' is no index, UUID or PCI address; see `nvidia-smi -L`"

@@ -123,4 +123,6 @@ def test_binary_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_document_that_explodes_by_aliases_ends_quickly(tmp_path: Path) -> None:
     levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30))
-    assert "unknown key" in said(f"a0: &a0 [x]\n{levels}\nversion: 1\nhosts: {{a: {{}}}}\n", tmp_path)
+    assert "unknown key" in said(
+        f"a0: &a0 [x]\n{levels}\nversion: 1\nhosts: {{a: {{}}}}\n", tmp_path
+    )

@@ -18,7 +18,10 @@ import pytest
 from lab.models import build_registry
 from lab.standin.pack import build_release
 
-GPU_A, GPU_B = "GPU-aaaaaaaa-0000-0000-0000-000000000000", "GPU-bbbbbbbb-0000-0000-0000-000000000001"
+GPU_A, GPU_B = (
+    "GPU-aaaaaaaa-0000-0000-0000-000000000000",
+    "GPU-bbbbbbbb-0000-0000-0000-000000000001",
+)
 START_TIMEOUT_S = 5.0
 
 
@@ -136,10 +139,10 @@ class RegistryHandler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None: ...
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = self.server.root / self.path.lstrip("/")
         byte_range = self.headers.get("Range")
         self.server.seen.append((self.command, self.path, byte_range))
@@ -282,4 +285,3 @@ def ollama(launch: Callable, driver: Driver, mirror: Path) -> Ollama:
     server = launch().wait()
     server.fill_store(mirror, "qwen3:0.6b", "qwen3:8b", "llama3.1:70b", "nomic-embed-text")
     return server
-

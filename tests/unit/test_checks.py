@@ -1,0 +1,210 @@
+"""Judgement of recorded answers: a healthy host passes, each fault fails the check that is for it."""
+
+import json
+
+import pytest
+
+from ollama_fleet.checks.model import CheckResult
+from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.questions import Answer
+from tests.unit.examples import UUIDS, host_plan
+
+PLAN = host_plan(
+    {"name": "chat", "gpus": [0], "models": ["qwen3:8b"]},
+    {"name": "code", "gpus": [1], "models": ["qwen2.5-coder:7b"]},
+    gpus=[{"model": "RTX 3090", "count": 2}],
+)
+SIZE = 6_000 * 2**20
+
+
+def row(position: int, memory: str = "24576", ecc: str = "[N/A]", driver: str = "580.95.05") -> str:
+    return (
+        f"{position}, {UUIDS[position]}, NVIDIA GeForce RTX 3090, 00000000:1{position}:00.0, {driver}, "
+        f"{memory}, 100, 8.6, 40, Enabled, {ecc}"
+    )
+
+
+def generation(tokens_per_s: float = 90) -> str:
+    count = 16
+    duration = int(count / tokens_per_s * 1e9)
+    answer = {
+        "response": "Yes, I am.",
+        "done": True,
+        "eval_count": count,
+        "eval_duration": duration,
+    }
+    return json.dumps(answer)
+
+
+def healthy() -> dict[str, str]:
+    """Answers of a host on which everything is right."""
+    answers = {
+        "smi": f"{row(0)}\n{row(1)}",
+        "minors": "\n".join(
+            f"/proc/driver/nvidia/gpus/0000:1{n}:00.0/information:Device Minor: \t {n}"
+            for n in (0, 1)
+        ),
+        "driver": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release",
+        "uvm": "",
+        "pci": "0000:10:00.0 0x10de 0x030000\n0000:11:00.0 0x10de 0x030000",
+        "units": "\n\n".join(
+            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID=1"
+            for name in ("chat", "code")
+        ),
+        "generate": "",
+        "apps": f"{UUIDS[0]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 6100",
+        "owners": "101 /system.slice/ollama-chat.service\n102 /system.slice/ollama-code.service",
+    }
+    for position, item in enumerate(PLAN.slices):
+        environment = {"CUDA_VISIBLE_DEVICES": UUIDS[position], **item.environment}
+        answers |= {
+            f"environment {item.name}": "\n".join(f"{k}={v}" for k, v in environment.items()),
+            f"devices {item.name}": f"open /dev/nvidia{position}\nrefused /dev/nvidia{1 - position}",
+            f"api {item.name}": '{"version":"0.32.15"}\n'
+            + json.dumps({"models": [{"name": model} for model in PLAN.models]}),
+            f"generation {item.name}": generation(),
+            f"ps {item.name}": json.dumps({"models": [{"size": SIZE, "size_vram": SIZE}]}),
+        }
+    return answers
+
+
+def judged(changes: dict[str, str] | None = None, codes: dict[str, int] | None = None):
+    texts = {**healthy(), **(changes or {})}
+    answers = {name: Answer(text, (codes or {}).get(name, 0)) for name, text in texts.items()}
+    return judge(PLAN, answers)
+
+
+def failures(results: list[CheckResult]) -> list[tuple[str, str]]:
+    return [(result.subject, result.check) for result in results if result.failed]
+
+
+def test_a_healthy_host_passes_every_check() -> None:
+    results = judged()
+    assert failures(results) == []
+    per_slice = {result.check for result in results if result.subject == "chat"}
+    assert per_slice == {
+        "unit", "environment", "isolation", "api", "models", "inference", "speed", "weights on gpu"
+    }  # fmt: skip
+
+
+def test_answers_of_the_example_are_the_ones_that_are_asked_for() -> None:
+    assert set(verification_questions(PLAN)) == set(healthy())
+
+
+FAULTS = {
+    "a GPU missing from nvidia-smi": ({"smi": row(0) + "\n" + row(1).replace("1, GPU", "x")},),
+    "a lost GPU": (
+        {"smi": f"{row(0)}\n{row(1, memory='[GPU is lost]')}"},
+        ("gpu 0000:11:00.0", "gpu health"),
+    ),
+    "ECC errors": (
+        {"smi": f"{row(0)}\n{row(1, ecc='3')}"},
+        ("gpu 0000:11:00.0", "gpu health"),
+    ),
+    "another driver loaded": (
+        {"driver": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1.2  x"},
+        ("host", "driver"),
+    ),
+    "a card more on the bus": (
+        {"pci": healthy()["pci"] + "\n0000:12:00.0 0x10de 0x030000"},
+        ("host", "gpu count"),
+    ),
+    "a dead unit": (
+        {"units": healthy()["units"].replace("ActiveState=active", "ActiveState=failed", 1)},
+        ("chat", "unit"),
+    ),
+    "a unit that does not survive a reboot": (
+        {"units": healthy()["units"].replace("=enabled", "=disabled", 1)},
+        ("chat", "unit"),
+    ),
+    "the stock unit running": (
+        {"units": healthy()["units"] + "\n\nId=ollama.service\nActiveState=active"},
+        ("host", "stock unit"),
+    ),
+    "a process with an old environment": (
+        {"environment chat": healthy()["environment chat"].replace("=4096", "=2048")},
+        ("chat", "environment"),
+    ),
+    "a process with another GPU": (
+        {"environment chat": healthy()["environment chat"].replace(UUIDS[0], UUIDS[1])},
+        ("chat", "environment"),
+    ),
+    "a slice that can open its neighbour's GPU": (
+        {"devices chat": "open /dev/nvidia0\nopen /dev/nvidia1"},
+        ("chat", "isolation"),
+    ),
+    "a slice that cannot open its own GPU": (
+        {"devices chat": "refused /dev/nvidia0\nrefused /dev/nvidia1"},
+        ("chat", "isolation"),
+    ),
+    "another version": (
+        {"api chat": healthy()["api chat"].replace("0.32.15", "0.30.0")},
+        ("chat", "api"),
+    ),
+    "a model missing": (
+        {"api chat": healthy()["api chat"].replace("qwen3:8b", "other:8b")},
+        ("chat", "models"),
+    ),
+    "no answer": (
+        {"generation chat": "curl: (28) Operation timed out"},
+        ("chat", "inference"),
+    ),
+    "an error instead of an answer": (
+        {"generation chat": '{"error":"llama runner process has terminated"}'},
+        ("chat", "inference"),
+    ),
+    "a crawl": ({"generation chat": generation(1.5)}, ("chat", "speed")),
+    "weights on the CPU": (
+        {
+            "apps": f"{UUIDS[1]}, 102, llama-server, 6100",
+            "ps chat": json.dumps({"models": [{"size": SIZE, "size_vram": 0}]}),
+        },
+        ("chat", "weights on gpu"),
+    ),
+    "weights on the CPU though /api/ps says GPU": (
+        {"apps": f"{UUIDS[1]}, 102, llama-server, 6100"},
+        ("chat", "weights on gpu"),
+    ),
+    "weights half on the CPU": (
+        {"ps chat": json.dumps({"models": [{"size": SIZE, "size_vram": SIZE // 2}]})},
+        ("chat", "weights on gpu"),
+    ),
+    "weights on a neighbour's GPU": (
+        {"apps": f"{UUIDS[1]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 6100"},
+        ("chat", "weights on gpu"),
+    ),
+    "memory held by somebody else's process": (
+        {"owners": "101 /user.slice/session-1.scope\n102 /system.slice/ollama-code.service"},
+        ("chat", "weights on gpu"),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", [name for name, case in FAULTS.items() if len(case) == 2])
+def test_a_fault_fails_the_check_that_is_for_it(fault: str) -> None:
+    changes, expected = FAULTS[fault]
+    assert expected in failures(judged(changes))
+
+
+def test_uvm_missing_is_seen() -> None:
+    assert ("host", "nvidia-uvm") in failures(judged(codes={"uvm": 1}))
+
+
+def test_a_broken_nvidia_smi_is_told_in_its_own_words() -> None:
+    results = judged(
+        {"smi": "Failed to initialize NVML: Driver/library version mismatch"}, {"smi": 18}
+    )
+    count = next(result for result in results if result.check == "gpu count")
+    assert count.failed and "version mismatch" in count.found
+
+
+def test_every_failure_says_what_to_do() -> None:
+    for case in FAULTS.values():
+        for result in judged(case[0]):
+            assert bool(result.remedy) == result.failed
+
+
+def test_a_model_that_embeds_needs_no_tokens() -> None:
+    results = judged({"generation chat": '{"embeddings":[[0.1,0.2]]}'})
+    assert failures(results) == []
+    assert not any(r.check == "speed" and r.subject == "chat" for r in results)

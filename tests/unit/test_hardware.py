@@ -1,0 +1,101 @@
+"""Text of nvidia-smi, /proc and PCI; the odd lines are recorded ones."""
+
+import pytest
+
+from ollama_fleet.hardware import (
+    Gpu,
+    normal_bus_id,
+    number,
+    parse_gpus,
+    parse_loaded_driver,
+    parse_minors,
+    parse_pci,
+    parse_processes,
+    read_hardware,
+)
+from ollama_fleet.questions import Answer
+
+SMI = """\
+0, GPU-b, NVIDIA GeForce RTX 3090, 00000000:65:00.0, 580.95.05, 24576, 312, 8.6, 41, Enabled, [N/A]
+1, GPU-a, NVIDIA GeForce RTX 3090, 00000000:17:00.0, 580.95.05, 24576, 1, 8.6, 38, Disabled, 0
+"""
+LOST = "2, GPU-c, NVIDIA H100, 00000000:1A:00.0, 580.95.05, " + ", ".join(["[GPU is lost]"] * 6)
+MINORS = """\
+/proc/driver/nvidia/gpus/0000:17:00.0/information:Device Minor: \t 1
+/proc/driver/nvidia/gpus/0000:65:00.0/information:Device Minor: \t 0
+"""
+
+
+def gpus(text: str) -> tuple[Gpu, ...]:
+    return parse_gpus(text, parse_minors(MINORS))
+
+
+def test_gpus_come_in_pci_order_with_their_own_minors() -> None:
+    first, second = gpus(SMI)
+    assert (first.uuid, first.pci_bus_id, first.minor) == ("GPU-a", "0000:17:00.0", 1)
+    assert (second.uuid, second.minor, second.memory_used_mib) == ("GPU-b", 0, 312)
+
+
+def test_no_number_is_none_and_never_zero() -> None:
+    first, second = gpus(SMI)
+    assert second.ecc_uncorrected is None
+    assert first.ecc_uncorrected == 0
+
+
+def test_a_lost_gpu_is_seen_though_nvidia_smi_exits_well() -> None:
+    (lost,) = gpus(LOST)
+    assert lost.lost
+    assert lost.compute_cap is None and lost.persistence is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[N/A]", "N/A", "[Not Supported]", "[GPU is lost]", "[Insufficient Permissions]",
+     "[Unknown Error]", "ERR!", "[GPU requires reset]", ""],
+)  # fmt: skip
+def test_every_non_value_is_none(text: str) -> None:
+    assert number(text) is None
+
+
+@pytest.mark.parametrize("text", ["00000000:1A:00.0", "0000:1a:00.0", "1a:00.0", " 1A:00.0 "])
+def test_pci_addresses_are_brought_to_one_form(text: str) -> None:
+    assert normal_bus_id(text) == "0000:1a:00.0"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 10:11:16 UTC 2025",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (x)",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  580.95.05  Release Build",
+    ],
+)
+def test_loaded_driver_of_both_flavours(line: str) -> None:
+    assert parse_loaded_driver(line) == "580.95.05"
+
+
+def test_only_display_functions_of_nvidia_are_gpus() -> None:
+    text = """\
+0000:65:00.0 0x10de 0x030200
+0000:17:00.0 0x10de 0x030000
+0000:17:00.1 0x10de 0x040300
+0000:c0:00.0 0x10de 0x068000
+0000:00:02.0 0x8086 0x030000
+"""
+    assert parse_pci(text) == ("0000:17:00.0", "0000:65:00.0")
+
+
+def test_processes_with_unknown_memory_are_kept() -> None:
+    text = "GPU-a, 4711, /opt/ollama/x/llama-server, 5210\nGPU-a, 12, python, [N/A]\n"
+    assert [(item.pid, item.used_mib) for item in parse_processes(text)] == [
+        (4711, 5210),
+        (12, None),
+    ]
+
+
+def test_nvidia_smi_s_complaint_is_kept_when_it_shows_no_gpus() -> None:
+    smi = Answer("Failed to initialize NVML: Driver/library version mismatch\n", 18)
+    answers = dict.fromkeys(("minors", "driver", "uvm", "pci"), Answer()) | {"smi": smi}
+    found = read_hardware(answers)
+    assert found.gpus == () and found.smi_code == 18
+    assert "version mismatch" in found.smi_message

@@ -1,0 +1,37 @@
+"""Questions and answers, through a real shell."""
+
+import subprocess
+
+import pytest
+
+from ollama_fleet.questions import Answer, question_script, read_answers
+
+
+def asked(**questions: str) -> dict[str, Answer]:
+    done = subprocess.run(["sh", "-c", question_script(questions)], capture_output=True, text=True)
+    return read_answers(done.stdout.splitlines())
+
+
+def test_each_question_gets_its_own_text_and_code() -> None:
+    answers = asked(
+        a="echo one; echo two", b="echo bad >&2; exit 3", c="printf 'no newline'", d="true"
+    )
+    assert answers["a"] == Answer("one\ntwo", 0)
+    assert answers["b"] == Answer("bad", 3)
+    assert answers["c"] == Answer("no newline", 0)
+    assert answers["d"] == Answer("", 0)
+
+
+def test_a_question_cannot_end_or_disturb_the_next() -> None:
+    answers = asked(a="set -e; cd /; x=1; false; echo never", b='echo "${x:-unset}"; cat')
+    assert answers["a"].code == 1
+    assert answers["b"] == Answer("unset", 0)
+
+
+def test_blank_lines_in_an_answer_stay() -> None:
+    assert asked(a="printf 'x\\n\\ny\\n'")["a"].text == "x\n\ny"
+
+
+def test_an_answer_that_broke_off_is_an_error() -> None:
+    with pytest.raises(ValueError, match="stopped answering at 'b'"):
+        read_answers(["\001a", "one", "\0010", "\001b", "tw"])

@@ -1,0 +1,81 @@
+"""The files of a host, as text."""
+
+import subprocess
+
+import pytest
+
+from ollama_fleet.render import Rendered, render_host, unit_quote
+from tests.unit.examples import UUIDS, bound, host_plan
+
+CHAT = {"name": "chat", "gpus": [0], "models": ["qwen3:8b"]}
+CODE = {"name": "code", "gpus": [1]}
+
+
+def texts(*slices: dict) -> dict[str, str]:
+    plan = host_plan(*slices)
+    rendered: Rendered = render_host(plan, bound(plan))
+    return {file.path.removeprefix("/etc/systemd/system/"): file.text for file in rendered.files}
+
+
+def lines(text: str, key: str) -> list[str]:
+    return [ln.partition("=")[2] for ln in text.splitlines() if ln.startswith(f"{key}=")]
+
+
+def test_a_slice_may_open_its_own_gpu_and_the_control_nodes_only() -> None:
+    unit = texts(CHAT, CODE)["ollama-chat.service"]
+    assert lines(unit, "DevicePolicy") == ["closed"]
+    assert lines(unit, "DeviceAllow") == [
+        "/dev/nvidiactl rw",
+        "/dev/nvidia-uvm rw",
+        "/dev/nvidia-uvm-tools rw",
+        "/dev/nvidia7 rw",
+    ]
+
+
+def test_a_slice_of_two_gpus_may_open_both() -> None:
+    unit = texts({"name": "big", "gpus": [0, 1]})["ollama-big.service"]
+    assert lines(unit, "DeviceAllow")[-2:] == ["/dev/nvidia7 rw", "/dev/nvidia6 rw"]
+    assert f'"CUDA_VISIBLE_DEVICES={UUIDS[0]},{UUIDS[1]}"' in lines(unit, "Environment")
+
+
+def test_a_slice_runs_the_pinned_version_and_no_other() -> None:
+    unit = texts(CHAT)["ollama-chat.service"]
+    assert lines(unit, "ExecStart") == ["/opt/ollama/0.32.15/bin/ollama serve"]
+
+
+def test_slices_start_one_after_the_other() -> None:
+    files = texts(CHAT, CODE)
+    assert lines(files["ollama-code.service.d/10-order.conf"], "After") == ["ollama-chat.service"]
+    assert "ollama-chat.service.d/10-order.conf" not in files
+
+
+def test_the_devices_unit_waits_for_every_node_of_every_slice() -> None:
+    script = texts(CHAT, CODE)["/opt/ollama/libexec/ollama-devices"]
+    nodes = "/dev/nvidia-uvm /dev/nvidia-uvm-tools /dev/nvidia6 /dev/nvidia7 /dev/nvidiactl"
+    assert f'nodes="{nodes}"' in script
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def test_the_loader_gets_no_gpu() -> None:
+    unit = texts(CHAT)["ollama-loader.service"]
+    assert '"CUDA_VISIBLE_DEVICES=-1"' in lines(unit, "Environment")
+    assert lines(unit, "DeviceAllow") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("A=b c", '"A=b c"'),
+        ("A=100%", '"A=100%%"'),
+        ('A="x"', '"A=\\"x\\""'),
+        ("A=C:\\dir", '"A=C:\\\\dir"'),
+        ("A=$HOME", '"A=$HOME"'),
+    ],
+)
+def test_values_reach_the_process_as_written(value: str, quoted: str) -> None:
+    assert unit_quote(value) == quoted
+
+
+def test_an_env_file_is_read_by_systemd() -> None:
+    unit = texts(CHAT | {"env_file": "/etc/ollama/chat.env"})["ollama-chat.service"]
+    assert lines(unit, "EnvironmentFile") == ["/etc/ollama/chat.env"]
