@@ -1,0 +1,57 @@
+"""Lab hosts for scenarios. They have names of their own: a demo that runs beside is left alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.lab import Lab
+from tests.lab.fleet import ROOT, Fleet
+
+# Hosts of the scenarios and their hardware.
+HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "t8": "8x-rtx3090"}
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab with its mirror; when nothing else runs in it, it is gone again afterwards."""
+    lab = Lab(ROOT / ".lab")
+    foreign = [host.name for host in lab.status()]
+    lab.ensure("t1", HOSTS["t1"])
+    yield lab
+    if foreign:
+        for name in {host.name for host in lab.status()} - set(foreign):
+            lab.remove(name)
+    else:
+        lab.down()
+
+
+@pytest.fixture
+def fleet(lab: Lab, tmp_path: Path) -> Fleet:
+    """An empty inventory on the lab."""
+    return Fleet(tmp_path, lab)
+
+
+def bare(lab: Lab, name: str, profile: str | None = None) -> str:
+    """A bare, healthy machine under this name."""
+    profile = profile or HOSTS[name]
+    known = {host.name: host.profile for host in lab.status()}
+    if known.get(name) == profile:
+        lab.reset(name)
+        return name
+    if name in known:
+        lab.remove(name)
+    lab.ensure(name, profile)
+    return name
+
+
+@pytest.fixture
+def t1(lab: Lab) -> str:
+    """A bare host with two RTX 3090."""
+    return bare(lab, "t1")
+
+
+@pytest.fixture
+def t2(lab: Lab) -> str:
+    """A bare host with one RTX 3060."""
+    return bare(lab, "t2")

@@ -1,0 +1,121 @@
+"""A fleet on lab hosts, for scenarios: writes inventories, runs pyinfra as a user would, looks at hosts.
+
+Imports the lab's public face and nothing of the product: what a user sees is what counts.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+RELEASES = "ollama/ollama/releases/download"
+MIRROR = "http://10.77.0.2"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished pyinfra run."""
+
+    code: int
+    text: str
+    report: dict[str, Any] | None = None
+
+    def changed(self) -> dict[str, list[str]]:
+        """Hosts that each operation changed; empty when nothing changed."""
+        assert self.report is not None, self.text
+        operations = self.report["results"]["operations"]
+        return {op["name"]: op["success"] for op in operations if op["success"]}
+
+
+@dataclass
+class Fleet:
+    """An inventory in a folder of its own, on lab hosts."""
+
+    folder: Path
+    lab: Lab
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    user: str = "root"
+    version: str = "0.32.15"
+
+    def add(self, host: str, *slices: dict[str, Any], **settings: Any) -> None:
+        """Put `host` with these slices into the inventory."""
+        self.hosts[host] = {
+            "address": self.lab.address(host),
+            "slices": list(slices),
+            **settings,
+        }
+
+    @property
+    def inventory(self) -> Path:
+        """The inventory as a Python file, written anew from what was added."""
+        state = self.lab.paths.root
+        content = {
+            "version": 1,
+            "ssh": {
+                "user": self.user,
+                "sudo": self.user != "root",
+                "key": str(state / "ssh/id_ed25519"),
+                "known_hosts": str(state / "ssh/known_hosts"),
+            },
+            "ollama": {
+                "version": self.version,
+                "sha256_file": str(state / f"mirror/{RELEASES}/v{self.version}/sha256sum.txt"),
+                "release_url": f"{MIRROR}/{RELEASES}",
+                "registry": MIRROR,
+            },
+            "hosts": self.hosts,
+        }
+        (self.folder / "test.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+        script = self.folder / "test.py"
+        script.write_text("from ollama_fleet.inventory import load\n\nhosts = load(__file__)\n")
+        return script
+
+    def command(self, *options: str) -> list[str]:
+        """The command line a user would type."""
+        return [str(BIN / "pyinfra"), str(self.inventory), "deploy.py", *options]
+
+    def deploy(self, *options: str) -> Run:
+        """Deploy without asking, and read pyinfra's own report."""
+        done = self._run("-y", "--json", *options)
+        try:
+            return Run(done.returncode, done.stdout + done.stderr, json.loads(done.stdout))
+        except ValueError:
+            return Run(done.returncode, done.stdout + done.stderr)
+
+    def look(self, *options: str) -> Run:
+        """A dry run."""
+        done = self._run("--dry", *options)
+        return Run(done.returncode, done.stdout + done.stderr)
+
+    def _run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*options),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYINFRA_PROGRESS": "off"},
+        )
+
+    def sh(self, host: str, command: str) -> str:
+        """Output of a shell command on a host; it must succeed."""
+        done = self.lab.ssh(host, command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return str(done.stdout).strip()
+
+    def pids(self, host: str, *slices: str) -> dict[str, str]:
+        """Main process of each slice."""
+        return {
+            name: self.sh(host, f"systemctl show -p MainPID --value ollama-{name}.service")
+            for name in slices
+        }

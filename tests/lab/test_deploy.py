@@ -1,0 +1,241 @@
+"""From a bare host to a verified API, and what later runs do to it."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab.lab import Lab
+from tests.lab.fleet import ROOT, Fleet
+
+CHAT = {"name": "chat", "gpus": [0], "port": 11434, "models": ["qwen3:8b"], "context": 8192}
+CODE = {"name": "code", "gpus": [1], "port": 11435, "models": ["qwen2.5-coder:7b"]}
+OPERATIONS = ("Preflight", "Ollama", "Slices", "Models", "Verify")
+
+
+@pytest.fixture
+def deployed(fleet: Fleet, t1: str) -> Fleet:
+    """A host with two slices, just deployed."""
+    fleet.add(t1, CHAT, CODE)
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    return fleet
+
+
+def test_a_bare_host_ends_serving_from_both_gpus(deployed: Fleet) -> None:
+    request = json.dumps({"model": "qwen3:8b", "prompt": "hello", "stream": False})
+    answer = json.loads(
+        deployed.sh("t1", f"curl -s http://127.0.0.1:11434/api/generate -d '{request}'")
+    )
+    assert answer["done"] and answer["response"]
+    apps = deployed.sh("t1", "nvidia-smi --query-compute-apps=gpu_uuid --format=csv,noheader")
+    uuids = deployed.sh("t1", "nvidia-smi --query-gpu=uuid --format=csv,noheader")
+    assert sorted(apps.split()) == sorted(uuids.split())
+    assert deployed.sh("t1", "sha256sum -c --quiet /var/lib/ollama/manifest") == ""
+
+
+def test_slices_are_hardened_and_reachable_from_the_host_only(deployed: Fleet) -> None:
+    for name in ("chat", "code"):
+        line = deployed.sh(
+            "t1", f"systemd-analyze security --no-pager ollama-{name}.service | tail -n 1"
+        )
+        exposure = float(line.rpartition(": ")[2].split()[0])
+        assert exposure <= 1.5, line
+    listening = deployed.sh("t1", "ss -ltnH | awk '{print $4}'").split()
+    assert {"127.0.0.1:11434", "127.0.0.1:11435"} <= set(listening)
+    assert all(a.startswith("127.") or a.endswith((":22", ":5355")) for a in listening), listening
+
+
+def test_a_slice_cannot_open_its_neighbour_s_gpu(deployed: Fleet) -> None:
+    """A process in the slice's own control group, under the kernel's device list of that slice."""
+    attempt = """
+group=/sys/fs/cgroup$(systemctl show -p ControlGroup --value ollama-chat.service)
+sh -c 'echo $$ >"$0/cgroup.procs"; for n in /dev/nvidia0 /dev/nvidia1 /dev/nvidiactl /dev/nvidia-uvm
+do (: <>$n) 2>/dev/null && echo "open $n" || echo "refused $n"; done' "$group"
+"""
+    assert deployed.sh("t1", attempt).splitlines() == [
+        "open /dev/nvidia0",
+        "refused /dev/nvidia1",
+        "open /dev/nvidiactl",
+        "open /dev/nvidia-uvm",
+    ]
+
+
+def test_slices_reach_nothing_outside_the_host(deployed: Fleet) -> None:
+    attempt = """
+group=/sys/fs/cgroup$(systemctl show -p ControlGroup --value ollama-chat.service)
+sh -c 'echo $$ >"$0/cgroup.procs"
+curl -s --max-time 3 -o /dev/null http://10.77.0.2/ && echo out || echo shut' "$group"
+"""
+    assert deployed.sh("t1", attempt) == "shut"
+    assert (
+        deployed.sh("t1", "curl -s --max-time 3 -o /dev/null http://10.77.0.2/ && echo out")
+        == "out"
+    )
+
+
+def test_a_second_run_changes_nothing_and_restarts_nothing(deployed: Fleet) -> None:
+    before = deployed.pids("t1", "chat", "code")
+    run = deployed.deploy()
+    assert run.code == 0
+    assert run.changed() == {}
+    assert deployed.pids("t1", "chat", "code") == before
+
+
+def test_a_changed_slice_restarts_alone(deployed: Fleet) -> None:
+    before = deployed.pids("t1", "chat", "code")
+    deployed.add("t1", CHAT, CODE | {"context": 2048})
+
+    look = deployed.look("--diff")
+    assert look.code == 0
+    assert '-Environment="OLLAMA_CONTEXT_LENGTH=4096"' in look.text
+    assert '+Environment="OLLAMA_CONTEXT_LENGTH=2048"' in look.text
+    assert deployed.pids("t1", "chat", "code") == before
+
+    run = deployed.deploy()
+    after = deployed.pids("t1", "chat", "code")
+    assert run.changed() == {"Slices | Run one unit per slice": ["t1"]}
+    assert after["chat"] == before["chat"] and after["code"] != before["code"]
+    assert "OLLAMA_CONTEXT_LENGTH=2048" in deployed.sh(
+        "t1", f"tr '\\0' '\\n' </proc/{after['code']}/environ"
+    )
+
+
+def test_a_removed_slice_is_gone_and_its_neighbour_untouched(deployed: Fleet) -> None:
+    before = deployed.pids("t1", "chat")
+    deployed.add("t1", CHAT)
+    assert deployed.deploy().code == 0
+    assert deployed.pids("t1", "chat") == before
+    left = deployed.sh(
+        "t1", "find /etc/systemd/system -name '*ollama-code*'; ss -ltnH 'sport = 11435'"
+    )
+    assert left == ""
+    assert deployed.deploy().changed() == {}
+
+
+def test_slices_that_swap_gpus_and_names_end_as_planned(deployed: Fleet) -> None:
+    deployed.add(
+        "t1",
+        {**CHAT, "gpus": [1], "port": 11435},
+        {**CODE, "name": "coder", "gpus": [0], "port": 11434},
+    )
+    run = deployed.deploy()
+    assert run.code == 0, run.text
+    units = deployed.sh(
+        "t1", "systemctl list-units --plain --no-legend 'ollama-*' | awk '{print $1}'"
+    )
+    assert units.split() == [
+        "ollama-chat.service",
+        "ollama-coder.service",
+        "ollama-devices.service",
+    ]
+
+
+def test_slices_come_back_after_a_reboot(deployed: Fleet) -> None:
+    deployed.lab.reboot("t1")
+    deployed.sh(
+        "t1", "timeout 60 sh -c 'until systemctl is-active -q ollama-code; do sleep 0.2; done'"
+    )
+    order = deployed.sh(
+        "t1",
+        "journalctl -b -o short-monotonic -t systemd --no-pager | grep -oE "
+        "'(Starting|Started|Finished) (ollama-devices|ollama-chat|ollama-code)'",
+    )
+    words = order.splitlines()
+    assert words.index("Finished ollama-devices") < words.index("Starting ollama-chat")
+    assert words.index("Started ollama-chat") < words.index("Starting ollama-code")
+    run = deployed.deploy()
+    assert run.code == 0, run.text
+    assert run.changed() == {}
+
+
+def test_a_crashed_slice_comes_back_by_itself(deployed: Fleet) -> None:
+    before = deployed.pids("t1", "chat", "code")
+    deployed.sh("t1", f"kill -KILL {before['chat']}")
+    deployed.sh(
+        "t1", "timeout 30 sh -c 'until curl -fs 127.0.0.1:11434/api/version; do sleep 0.2; done'"
+    )
+    after = deployed.pids("t1", "chat", "code")
+    assert after["chat"] != before["chat"] and after["code"] == before["code"]
+
+
+def test_the_stock_ollama_unit_is_stopped_and_stays_so(fleet: Fleet, t1: str) -> None:
+    unit = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+    fleet.sh(t1, f"printf '{unit}' >/etc/systemd/system/ollama.service")
+    fleet.sh(t1, "systemctl enable --now ollama.service")
+    fleet.add(t1, CHAT)
+    assert fleet.deploy().code == 0
+    state = fleet.sh(
+        t1, "systemctl is-active ollama.service; systemctl is-enabled ollama.service; true"
+    )
+    assert state.split() == ["inactive", "disabled"]
+    assert fleet.deploy().changed() == {}
+
+
+@pytest.mark.parametrize("moment", [0.9, 1.3, 1.8, 2.4, 3.2])
+def test_a_killed_run_is_made_good_by_the_next(fleet: Fleet, t1: str, moment: float) -> None:
+    fleet.add(t1, CHAT, CODE)
+    running = subprocess.Popen(
+        fleet.command("-y"),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    time.sleep(moment)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    # What the killed run had begun on the host may still hold its lock for a moment.
+    fleet.sh(t1, "flock -w 30 /run/ollama-fleet.lock true || true")
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    assert fleet.deploy().changed() == {}
+
+
+def test_a_user_with_sudo_does_as_well_as_root(fleet: Fleet, t1: str) -> None:
+    fleet.user = "operator"
+    fleet.add(t1, CHAT, CODE)
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    assert fleet.deploy().changed() == {}
+
+
+def test_a_user_without_root_is_told_so(fleet: Fleet, t1: str) -> None:
+    fleet.user = "operator"
+    fleet.add(t1, CHAT, ssh={"sudo": False})
+    run = fleet.deploy()
+    assert run.code == 1
+    assert "not root on this host; log in as root or set `ssh: {sudo: true}`" in run.text
+    assert fleet.sh(t1, "ls /opt") == ""
+
+
+def test_an_unreachable_host_does_not_hold_up_the_others(fleet: Fleet, t1: str) -> None:
+    fleet.add(t1, CHAT)
+    fleet.hosts["gone"] = {"address": "10.77.0.250", "slices": [CHAT]}
+    run = fleet.deploy("--data", "ssh_connect_retries=0")
+    assert run.code == 1
+    assert "[gone]" in run.text and "Traceback" not in run.text
+    assert fleet.sh(t1, "curl -fs 127.0.0.1:11434/api/version") == '{"version":"0.32.15"}'
+
+
+def test_a_host_without_gpus_and_one_without_a_driver_are_refused(fleet: Fleet, lab: Lab) -> None:
+    for name, profile, words in (
+        ("t3", "no-gpu", "no NVIDIA GPU on the PCI bus, but the inventory puts slices here"),
+        ("t4", "bare-2x-rtx3090", "nvidia-smi is not installed; install the NVIDIA driver"),
+    ):
+        lab.ensure(name, profile)
+        fleet.hosts = {}
+        fleet.add(name, CHAT)
+        run = fleet.deploy()
+        assert run.code == 1 and words in run.text, run.text
+        assert fleet.sh(name, "ls /opt") == ""
+        lab.remove(name)
+
+
+def test_other_gpus_than_expected_are_refused(fleet: Fleet, t1: str) -> None:
+    fleet.add(t1, CHAT, gpus=[{"model": "RTX 4090", "count": 2}])
+    run = fleet.deploy()
+    assert run.code == 1
+    assert "the inventory expects GPUs ['RTX 4090', 'RTX 4090'], the host has" in run.text

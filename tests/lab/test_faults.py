@@ -1,0 +1,139 @@
+"""Each thing that breaks on a serving host is found, said with host, slice and remedy, and the next run
+after the repair is well again."""
+
+import pytest
+
+from lab.lab import Lab
+from tests.lab.conftest import bare
+from tests.lab.fleet import Fleet
+
+CHAT = {"name": "chat", "gpus": [0], "port": 11434, "models": ["qwen3:8b"]}
+CODE = {"name": "code", "gpus": [1], "port": 11435, "models": ["qwen2.5-coder:7b"]}
+
+
+@pytest.fixture(scope="module")
+def serving(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A host with two slices; each test breaks it, repairs it and leaves it serving."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), lab)
+    fleet.add(bare(lab, "t1"), CHAT, CODE)
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    return fleet
+
+
+# Fault, its parameters, and what the next run says. Restart: what the fault needs to bite.
+FAULTS = [
+    ("gpu-lost", {"gpu": 1}, "", ["is lost; reboot the host"]),
+    ("ecc", {"gpu": 1}, "", ["gpu health failed", "uncorrected ECC errors", "replace the card"]),
+    ("wrong-driver", {}, "", ["the loaded module and the user space are of different versions"]),
+    (
+        "uvm-missing",
+        {},
+        "systemctl kill -s KILL ollama-chat",
+        ["nvidia-uvm failed", "not loaded: CUDA cannot start"],
+    ),
+    ("ollama-slow", {"tokens_per_s": 1}, "", ["t1 chat: speed failed", "found:    1.0 tokens/s"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "given", "provoke", "words"), FAULTS, ids=lambda item: str(item)[:20]
+)
+def test_a_broken_host_is_found_out(
+    serving: Fleet, fault: str, given: dict, provoke: str, words: list[str]
+) -> None:
+    serving.lab.fault("t1", fault, **given)
+    if provoke:
+        serving.sh("t1", f"{provoke}; sleep 3")
+    try:
+        run = serving.deploy()
+    finally:
+        serving.lab.clear("t1", fault)
+    assert run.code == 1, run.text
+    assert "Traceback" not in run.text
+    for word in words:
+        assert word in run.text
+    serving.sh("t1", "sleep 1.5; systemctl restart ollama-devices; systemctl restart ollama.target")
+    assert serving.deploy().code == 0
+
+
+def test_a_runner_that_crashes_is_told_in_ollama_s_words(serving: Fleet) -> None:
+    serving.lab.fault("t1", "ollama-crashed")
+    serving.sh("t1", "systemctl restart ollama-chat || true")
+    try:
+        run = serving.deploy()
+    finally:
+        serving.lab.clear("t1", "ollama-crashed")
+    assert run.code == 1 and "Traceback" not in run.text
+    assert "chat" in run.text and "journalctl -u ollama-chat.service" in run.text
+    serving.sh("t1", "systemctl restart ollama.target")
+    assert serving.deploy().code == 0
+
+
+def test_a_slice_whose_device_list_was_opened_is_found_out(serving: Fleet) -> None:
+    """A hand-made drop-in is not ours to delete; that it breaks the isolation is ours to say."""
+    folder = "/etc/systemd/system/ollama-chat.service.d"
+    serving.sh(
+        "t1",
+        f"mkdir -p {folder} && printf '[Service]\\nDeviceAllow=/dev/nvidia1 rw\\n' >{folder}/mine.conf"
+        " && systemctl daemon-reload && systemctl restart ollama-chat",
+    )
+    run = serving.deploy()
+    serving.sh(
+        "t1", f"rm {folder}/mine.conf && systemctl daemon-reload && systemctl restart ollama-chat"
+    )
+    assert run.code == 1
+    assert "t1 chat: isolation failed" in run.text
+    assert "expected: may open /dev/nvidia0 only" in run.text
+    assert "found:    may open /dev/nvidia0, /dev/nvidia1" in run.text
+
+
+def test_a_hand_edited_unit_is_put_right(serving: Fleet) -> None:
+    serving.sh(
+        "t1",
+        "sed -i 's/CONTEXT_LENGTH=4096/CONTEXT_LENGTH=512/' /etc/systemd/system/ollama-code.service"
+        " && systemctl daemon-reload && systemctl restart ollama-code",
+    )
+    before = serving.pids("t1", "chat", "code")
+    assert serving.deploy().code == 0
+    after = serving.pids("t1", "chat", "code")
+    assert after["chat"] == before["chat"] and after["code"] != before["code"]
+
+
+def test_a_model_whose_blob_was_cut_is_fetched_again(serving: Fleet) -> None:
+    blob = serving.sh(
+        "t1", "find /var/lib/ollama/models/blobs -name 'sha256-*' -size +100k | sort | head -n 1"
+    )
+    serving.sh("t1", f"truncate -s 10 {blob}")
+    run = serving.deploy()
+    assert "Models | Fetch missing models" in run.changed(), run.text
+    assert run.code == 0
+    digest = blob.rpartition("sha256-")[2]
+    assert serving.sh("t1", f"sha256sum {blob} | cut -d' ' -f1") == digest
+
+
+@pytest.mark.parametrize(
+    ("fault", "given", "where", "words"),
+    [
+        ("mirror-down", {}, "mirror", "cannot download http://10.77.0.2/"),
+        ("mirror-truncating", {}, "mirror", "Ollama here is unchanged"),
+        ("disk-full", {}, "t2", "disk full"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_behind_and_is_made_good(
+    fleet: Fleet, t2: str, fault: str, given: dict, where: str, words: str
+) -> None:
+    small = {"name": "small", "gpus": [0], "models": ["qwen3:0.6b"]}
+    fleet.add(t2, small)
+    # The few commands that a deploy needs are there already: this is about the archive.
+    fleet.sh(t2, "apt-get -qq update && apt-get -qq install -y curl zstd >/dev/null")
+    fleet.lab.fault(where, fault, **given)
+    try:
+        run = fleet.deploy()
+    finally:
+        fleet.lab.clear(where, fault)
+    assert run.code == 1 and "Traceback" not in run.text
+    assert words in run.text
+    assert fleet.sh(t2, "ls -d /opt/ollama/0* /opt/ollama/current 2>/dev/null || true") == ""
+    run = fleet.deploy()
+    assert run.code == 0, run.text
