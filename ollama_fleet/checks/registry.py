@@ -7,13 +7,14 @@ from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 
-CHECKS: tuple[Check, ...] = (*gpus.CHECKS, *units.CHECKS, *serving.CHECKS)
+CHECKS: tuple[Check, ...] = (serving.START, *gpus.CHECKS, *units.CHECKS, *serving.CHECKS)
 
 
 def verification_questions(plan: HostPlan) -> dict[str, str]:
-    """Everything that the checks ask, in order; inference before the list of GPU processes."""
+    """Everything that the checks ask, in order: generations start first, who holds memory comes last."""
+    first = serving.START.ask(plan)
     asked = {name: text for check in CHECKS for name, text in check.ask(plan).items()}
-    return {**HARDWARE_QUESTIONS, **asked}
+    return {**first, **HARDWARE_QUESTIONS, **asked}
 
 
 def judge(plan: HostPlan, answers: Answers) -> list[CheckResult]:

@@ -7,7 +7,8 @@ processes says whose memory is where.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
@@ -24,32 +25,65 @@ SLOWEST_TOKENS_PER_S = 3.0
 LEAST_SHARE = 0.5
 
 
+# Where a verification keeps what its generations answered; only root can read it.
+FOLDER = "/run/ollama-fleet/verify"
+
+
+def _start_questions(plan: HostPlan) -> dict[str, str]:
+    """Start one generation per slice, all at once; the other checks ask while they run."""
+    starts = [
+        f"({_generate(item)}\n) >{FOLDER}/{item.name} 2>&1; : >{FOLDER}/{item.name}.done"
+        for item in _busy(plan)
+    ]
+    jobs = "\n".join(f"{{ {start}\n}} >/dev/null 2>&1 &" for start in starts)
+    return {"start": f"rm -rf {FOLDER} && mkdir -p -m 700 {FOLDER} || exit 1\n{jobs}"}
+
+
 def _api_questions(plan: HostPlan) -> dict[str, str]:
-    return {
-        f"api {item.name}": f"curl -sS --max-time 20 -w '\\n' {item.url}/api/version {item.url}/api/tags"
-        for item in plan.slices
-    }
+    paths = ("version", "tags")
+    return {"api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths)}
 
 
 def _generation_questions(plan: HostPlan) -> dict[str, str]:
-    """One question starts all generations and waits; the others read what came."""
-    busy = [item for item in plan.slices if item.models]
-    if not busy:
-        return {}
-    starts = "\n".join(
-        f"({_generate(item)}) >/run/ollama-fleet/verify/{item.name} 2>&1 &" for item in busy
-    )
+    """Wait for the generations, then read what came and who holds memory on the GPUs."""
+    names = " ".join(item.name for item in _busy(plan))
     return {
-        "generate": f"rm -rf /run/ollama-fleet/verify && mkdir -p -m 700 /run/ollama-fleet/verify\n"
-        f"{starts}\nwait",
-        **{f"generation {item.name}": f"cat /run/ollama-fleet/verify/{item.name}" for item in busy},
-        **{f"ps {item.name}": f"curl -sS --max-time 20 {item.url}/api/ps" for item in busy},
-        "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
-        "--format=csv,noheader,nounits",
-        "owners": """nvidia-smi --query-compute-apps=pid --format=csv,noheader | while read -r pid; do
-    sed -n "s|^.*:/|$pid /|p" "/proc/$pid/cgroup" | tail -n 1
+        "wait": f"""for name in {names or '""'}; do
+    while [ -n "$name" ] && [ ! -e {FOLDER}/$name.done ]; do sleep 0.05; done
 done""",
+        **{f"generation {item.name}": f"cat {FOLDER}/{item.name}" for item in _busy(plan)},
+        "ps": _get(f"{item.url}/api/ps" for item in _busy(plan)),
+        "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
+        f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
+        "owners": f"""set -- $(cut -d, -f2 {FOLDER}/apps | while read -r pid; do
+    echo "/proc/$pid/cgroup"
+done)
+[ $# -eq 0 ] || grep -H . "$@\"""",
     }
+
+
+def _busy(plan: HostPlan) -> list[SlicePlan]:
+    """Slices that have a model to answer with."""
+    return [item for item in plan.slices if item.models]
+
+
+def _get(urls: Iterable[str]) -> str:
+    """One curl for all `urls`; the line `#<url>` ends each answer (see `_documents`)."""
+    words = " ".join(urls)
+    return f"curl -s --max-time 10 -w '\\n#%{{url_effective}}\\n' {words}" if words else "true"
+
+
+def _documents(text: str) -> dict[str, dict[str, Any]]:
+    """Answers of `_get`: URL to JSON object; an empty one where none came."""
+    found: dict[str, dict[str, Any]] = {}
+    answer: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#http"):
+            found[line[1:]] = _document("\n".join(answer))
+            answer = []
+        else:
+            answer.append(line)
+    return found
 
 
 def _generate(item: SlicePlan) -> str:
@@ -72,9 +106,10 @@ def _generate(item: SlicePlan) -> str:
 
 def _api(subject: Subject) -> Iterator[CheckResult]:
     wanted = subject.plan.ollama.version
+    answers = _documents(subject.text("api"))
     for item in subject.slices:
-        version, tags = _two_documents(subject.text(f"api {item.plan.name}"))
-        found = version.get("version", subject.text(f"api {item.plan.name}")[:200] or "no answer")
+        tags = answers.get(f"{item.plan.url}/api/tags", {})
+        found = answers.get(f"{item.plan.url}/api/version", {}).get("version", "no answer")
         yield subject.result(
             item.plan.name,
             "api",
@@ -151,7 +186,8 @@ def _weights(subject: Subject) -> Iterator[CheckResult]:
 def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> CheckResult:
     held = sum(p.used_mib or 0 for p in own if p.gpu_uuid in item.uuids)
     strays = sorted({p.gpu_uuid for p in own if p.gpu_uuid not in item.uuids})
-    loaded = _document(subject.text(f"ps {item.plan.name}")).get("models") or []
+    answers = _documents(subject.text("ps"))
+    loaded = answers.get(f"{item.plan.url}/api/ps", {}).get("models") or []
     size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
     on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
     found = f"{held} MiB held on its GPUs; Ollama says {on_gpu_mib} of {size_mib} MiB"
@@ -171,18 +207,9 @@ def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> Ch
 
 
 def _owners(text: str) -> dict[int, str]:
-    """`<pid> /system.slice/ollama-chat.service` lines → pid to unit."""
-    rows = [line.split() for line in text.splitlines()]
-    return {
-        int(row[0]): next((part for part in row[1].split("/") if part.endswith(".service")), "")
-        for row in rows
-        if len(row) == 2 and row[0].isdigit()
-    }
-
-
-def _two_documents(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    first, _, second = text.strip().partition("\n")
-    return _document(first), _document(second)
+    """`/proc/<pid>/cgroup:0::/system.slice/ollama-chat.service` lines → pid to unit."""
+    found = re.findall(r"^/proc/(\d+)/cgroup:.*/([^/\n]+\.service)\b", text, re.M)
+    return {int(pid): unit for pid, unit in found}
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -194,6 +221,8 @@ def _document(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+# Asked before everything else, so that the generations run meanwhile.
+START = Check("start", lambda subject: (), _start_questions)
 CHECKS = (
     Check("api", _api, _api_questions),
     Check("inference", _inference, _generation_questions),

@@ -1,13 +1,14 @@
 """The slices' units: running and enabled, with the planned environment in the live process, and the
 kernel letting each open its own GPUs and no other."""
 
-import shlex
+import re
 from collections.abc import Iterator
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 
 STOCK = "ollama.service"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 PROPERTIES = "Id,ActiveState,UnitFileState,MainPID,ControlGroup"
 
 
@@ -49,23 +50,23 @@ def _active(subject: Subject) -> Iterator[CheckResult]:
 
 
 def _environment_questions(plan: HostPlan) -> dict[str, str]:
-    """Only planned names are printed: an env_file may hold secrets."""
-    return {f"environment {item.name}": _environment_question(item) for item in plan.slices}
-
-
-def _environment_question(item: object) -> str:
-    from ollama_fleet.planner.plan import SlicePlan
-
-    assert isinstance(item, SlicePlan)
-    names = "|".join(map(shlex.quote, [*item.environment, "CUDA_VISIBLE_DEVICES"]))
-    pid = f"$(systemctl show -p MainPID --value {item.unit})"
-    return f"tr '\\0' '\\n' <\"/proc/{pid}/environ\" | grep -E '^({names})='"
+    """One grep for all slices; only planned names are printed, for an env_file may hold secrets."""
+    names = sorted({name for item in plan.slices for name in [*item.environment, VISIBLE]})
+    units = " ".join(item.unit for item in plan.slices)
+    return {
+        "environments": f"""pids=$(systemctl show -p MainPID --value {units})
+set -- $(for pid in $pids; do echo "/proc/$pid/environ"; done)
+grep -zHE '^({"|".join(names)})=' "$@" | tr '\\0' '\\n'"""
+        if plan.slices
+        else "true"
+    }
 
 
 def _environment(subject: Subject) -> Iterator[CheckResult]:
+    environments = _by_process(subject.text("environments"))
+    states = unit_states(subject)
     for item in subject.slices:
-        lines = subject.text(f"environment {item.plan.name}").splitlines()
-        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        found = environments.get(states.get(item.plan.unit, {}).get("MainPID", ""), {})
         wrong = {
             name: found.get(name, "(not set)")
             for name, value in item.environment.items()
@@ -82,12 +83,23 @@ def _environment(subject: Subject) -> Iterator[CheckResult]:
         )
 
 
+def _by_process(text: str) -> dict[str, dict[str, str]]:
+    """`/proc/<pid>/environ:NAME=value` lines → pid to variables."""
+    found: dict[str, dict[str, str]] = {}
+    for line in text.splitlines():
+        match = re.match(r"/proc/(\d+)/environ:(\w+)=(.*)", line)
+        if match:
+            found.setdefault(match.group(1), {})[match.group(2)] = match.group(3)
+    return found
+
+
 def _pairs(values: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 # A shell joins the slice's control group and opens each GPU's node: the kernel applies the slice's
-# own device list to it. O_RDWR, as CUDA opens them; only the opening matters.
+# own device list to it. O_RDWR, as CUDA opens them; only the opening matters. `command` keeps a
+# refused redirection from ending the shell.
 _OPEN = """
 group=$(systemctl show -p ControlGroup --value {unit})
 [ -n "$group" ] || {{ echo 'no control group: not running'; exit 1; }}
@@ -98,8 +110,8 @@ else
 fi
 sh -c 'echo $$ >"$0" || exit 1
 for node in /dev/nvidia[0-9]*; do
-    if (: <>"$node") 2>/dev/null; then echo "open $node"; else echo "refused $node"; fi
-done' "$procs"
+    command : <>"$node" && echo "open $node" || echo "refused $node"
+done' "$procs" 2>/dev/null
 """
 
 

@@ -36,6 +36,11 @@ def generation(tokens_per_s: float = 90) -> str:
     return json.dumps(answer)
 
 
+def ps(position: int, on_gpu: int = SIZE) -> str:
+    models = {"models": [{"size": SIZE, "size_vram": on_gpu}]}
+    return f"{json.dumps(models)}\n#{PLAN.slices[position].url}/api/ps\n"
+
+
 def healthy() -> dict[str, str]:
     """Answers of a host on which everything is right."""
     answers = {
@@ -48,23 +53,31 @@ def healthy() -> dict[str, str]:
         "uvm": "",
         "pci": "0000:10:00.0 0x10de 0x030000\n0000:11:00.0 0x10de 0x030000",
         "units": "\n\n".join(
-            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID=1"
-            for name in ("chat", "code")
+            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}"
+            for name, pid in (("chat", 11), ("code", 12))
         ),
-        "generate": "",
+        "start": "",
+        "wait": "",
+        "environments": "",
+        "api": "",
+        "ps": "",
         "apps": f"{UUIDS[0]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 6100",
-        "owners": "101 /system.slice/ollama-chat.service\n102 /system.slice/ollama-code.service",
+        "owners": "/proc/101/cgroup:0::/system.slice/ollama-chat.service\n"
+        "/proc/102/cgroup:0::/system.slice/ollama-code.service",
     }
     for position, item in enumerate(PLAN.slices):
         environment = {"CUDA_VISIBLE_DEVICES": UUIDS[position], **item.environment}
         answers |= {
-            f"environment {item.name}": "\n".join(f"{k}={v}" for k, v in environment.items()),
             f"devices {item.name}": f"open /dev/nvidia{position}\nrefused /dev/nvidia{1 - position}",
-            f"api {item.name}": '{"version":"0.32.15"}\n'
-            + json.dumps({"models": [{"name": model} for model in PLAN.models]}),
             f"generation {item.name}": generation(),
-            f"ps {item.name}": json.dumps({"models": [{"size": SIZE, "size_vram": SIZE}]}),
         }
+        answers["environments"] += "".join(
+            f"/proc/{11 + position}/environ:{name}={value}\n" for name, value in environment.items()
+        )
+        tags = json.dumps({"models": [{"name": model} for model in PLAN.models]})
+        version = '{"version":"0.32.15"}'
+        answers["api"] += f"{version}\n#{item.url}/api/version\n{tags}\n#{item.url}/api/tags\n"
+        answers["ps"] += ps(position)
     return answers
 
 
@@ -122,11 +135,11 @@ FAULTS = {
         ("host", "stock unit"),
     ),
     "a process with an old environment": (
-        {"environment chat": healthy()["environment chat"].replace("=4096", "=2048")},
+        {"environments": healthy()["environments"].replace("=4096", "=2048", 1)},
         ("chat", "environment"),
     ),
     "a process with another GPU": (
-        {"environment chat": healthy()["environment chat"].replace(UUIDS[0], UUIDS[1])},
+        {"environments": healthy()["environments"].replace(UUIDS[0], UUIDS[1])},
         ("chat", "environment"),
     ),
     "a slice that can open its neighbour's GPU": (
@@ -138,11 +151,11 @@ FAULTS = {
         ("chat", "isolation"),
     ),
     "another version": (
-        {"api chat": healthy()["api chat"].replace("0.32.15", "0.30.0")},
+        {"api": healthy()["api"].replace("0.32.15", "0.30.0", 1)},
         ("chat", "api"),
     ),
     "a model missing": (
-        {"api chat": healthy()["api chat"].replace("qwen3:8b", "other:8b")},
+        {"api": healthy()["api"].replace("qwen3:8b", "other:8b", 1)},
         ("chat", "models"),
     ),
     "no answer": (
@@ -157,7 +170,7 @@ FAULTS = {
     "weights on the CPU": (
         {
             "apps": f"{UUIDS[1]}, 102, llama-server, 6100",
-            "ps chat": json.dumps({"models": [{"size": SIZE, "size_vram": 0}]}),
+            "ps": ps(0, 0) + ps(1),
         },
         ("chat", "weights on gpu"),
     ),
@@ -166,7 +179,7 @@ FAULTS = {
         ("chat", "weights on gpu"),
     ),
     "weights half on the CPU": (
-        {"ps chat": json.dumps({"models": [{"size": SIZE, "size_vram": SIZE // 2}]})},
+        {"ps": ps(0, SIZE // 2) + ps(1)},
         ("chat", "weights on gpu"),
     ),
     "weights on a neighbour's GPU": (
@@ -174,7 +187,11 @@ FAULTS = {
         ("chat", "weights on gpu"),
     ),
     "memory held by somebody else's process": (
-        {"owners": "101 /user.slice/session-1.scope\n102 /system.slice/ollama-code.service"},
+        {
+            "owners": healthy()["owners"].replace(
+                "system.slice/ollama-chat.service", "user.slice/x.scope"
+            )
+        },
         ("chat", "weights on gpu"),
     ),
 }
