@@ -64,7 +64,7 @@ def processes(name: str, part: str) -> list[int]:
 
 def leader(name: str) -> int | None:
     """PID 1 of the host, as a process number of this machine."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, IndexError):
         return int((group(name) / BOOT / "payload/init.scope/cgroup.procs").read_text().split()[0])
     return None
 

@@ -13,6 +13,7 @@ chmod 0440 "$tree/etc/sudoers.d/operator"
 # Each host brings its own identity.
 rm -f "$tree"/etc/ssh/ssh_host_* "$tree/etc/resolv.conf" "$tree/etc/hostname"
 : >"$tree/etc/machine-id"
+: >"$tree/etc/default/locale"  # sshd complains at each login without it
 cat >"$tree/etc/ssh/sshd_config.d/lab.conf" <<'END'
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no

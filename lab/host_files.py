@@ -42,6 +42,8 @@ Suites: bookworm
 Components: main
 Signed-By: /{KEYRING}
 """
+# The fault mirror-down leaves this file, so that nginx stays down over a reboot.
+NGINX_UNIT = "[Unit]\nConditionPathExists=!/etc/nginx/lab/down\n"
 MEMINFO = """MemTotal:       {total:>9} kB
 MemFree:        {free:>9} kB
 MemAvailable:   {free:>9} kB
@@ -116,6 +118,12 @@ def _write_ssh(paths: LabPaths, root: Path, name: str) -> None:
             os.chown(path, *owner)
 
 
+def write_mirror_settings(root: Path) -> None:
+    """nginx as the mirror; the settings that faults change are included from the outside."""
+    _write(root, "etc/nginx/sites-enabled/default", (PACKAGE / "mirror.nginx").read_text())
+    _write(root, "etc/systemd/system/nginx.service.d/lab.conf", NGINX_UNIT)
+
+
 def install_driver(root: Path, found: dict[str, Any]) -> None:
     """The simulated driver, where the profile has one installed."""
     if found["driver"] is None:
@@ -140,5 +148,6 @@ def _install(source: Path, target: Path) -> None:
 def _write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # it may be a link that leads out of the tree
     target.write_text(text)
     target.chmod(mode)

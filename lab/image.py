@@ -187,8 +187,8 @@ def _install_debs(tree: Path, debs: Path, packages: list[str]) -> None:
     for leftover in (sources, policy):
         leftover.unlink()
     shutil.rmtree(pool)
-    for index in (tree / "var/lib/apt/lists").glob("*debs*"):
-        index.unlink()
+    for listed in (tree / "var/lib/apt/lists").glob("*debs*"):
+        listed.unlink()
 
 
 def _in_tree(tree: Path, *command: str) -> None:

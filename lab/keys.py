@@ -48,7 +48,7 @@ def ensure_archive_key(paths: LabPaths) -> None:
 
 
 @contextmanager
-def gpg_home() -> Iterator["Gpg"]:
+def gpg_home() -> Iterator[Gpg]:
     """A short-lived key ring: its agent ends with it, and its socket's path stays short."""
     with tempfile.TemporaryDirectory(prefix="lab-gpg-") as home:
         try:

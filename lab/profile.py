@@ -91,7 +91,7 @@ class Topology(_Strict):
 def profile_names(directory: Path = PROFILES) -> list[str]:
     """In a person's order: 2x before 10x."""
     names = [path.stem for path in directory.glob("*.yml")]
-    return sorted(names, key=lambda name: [int(n) for n in re.findall(r"^\d+", name)] or [999])
+    return sorted(names, key=lambda name: (int((re.match(r"\d+", name) or ["999"])[0]), name))
 
 
 def load_profile(name: str, directory: Path = PROFILES) -> Profile:

@@ -11,6 +11,7 @@ from . import pull as pulling
 from .app import VERSION, App, valid_name
 from .durations import rfc3339
 from .exchange import ApiError, Exchange
+from .gguf import BadGgufError
 from .manifests import DIGEST
 from .model import Model, load
 from .names import ModelName
@@ -33,15 +34,21 @@ def status(app: App, exchange: Exchange) -> None:
 
 def tags(app: App, exchange: Exchange) -> None:
     models = [load(app.store, name) for name in app.store.names()]
-    exchange.send_json({"models": [_entry(app, model) for model in models]})
+    complete = [model for model in models if app.store.blob(model.manifest.config.digest).is_file()]
+    exchange.send_json({"models": [_entry(app, model) for model in complete]})
 
 
 def _entry(app: App, model: Model) -> dict[str, Any]:
+    """A listed model; one whose weights are damaged is listed too."""
+    try:
+        capabilities = model.capabilities
+    except (BadGgufError, OSError):
+        capabilities = []
     return {
         **_head(model),
         "modified_at": rfc3339(app.store.modified_s(model.name)),
         "size": model.manifest.size_bytes,
-        "capabilities": model.capabilities,
+        "capabilities": capabilities,
     }
 
 
@@ -150,7 +157,6 @@ def write_blob(app: App, exchange: Exchange) -> None:
     digest = _digest(exchange)
     target = app.store.blob(digest)
     if target.is_file():
-        exchange.handler.close_connection = True  # the body is left unread
         return exchange.send_empty(200)
     staged = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}-partial")
     found = hashlib.sha256()

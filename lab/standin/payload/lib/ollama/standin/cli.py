@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import client, settings
@@ -89,7 +89,7 @@ def _processor(model: dict[str, Any]) -> str:
     return f"{100 - share}%/{share}% CPU/GPU"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print("    ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))

@@ -48,7 +48,8 @@ class Driver:
         return answer if isinstance(answer, dict) else {}
 
     def faults(self) -> dict[str, dict[str, Any]]:
-        return self.ask("devices").get("faults", {})
+        found = self.ask("devices").get("faults")
+        return found if isinstance(found, dict) else {}
 
     def holds(self, pid: int) -> bool:
         """Whether the driver still counts memory for the process."""

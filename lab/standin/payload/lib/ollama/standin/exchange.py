@@ -30,9 +30,11 @@ class Exchange:
     parameter: str = ""  # what stood in the path, such as a digest
     has_begun: bool = False  # whether a streamed answer has left
     status: int = 200
+    has_read_body: bool = False
 
     def raw_body(self) -> Iterator[bytes]:
         """The body in pieces, whichever way its length was given."""
+        self.has_read_body = True
         headers, source = self.handler.headers, self.handler.rfile
         if "chunked" in headers.get("Transfer-Encoding", "").lower():
             while size := int(source.readline().split(b";")[0], 16):
@@ -116,9 +118,14 @@ class Exchange:
         self.handler.wfile.write(piece)
 
     def _head(self, status: int, content_type: str | None, extra: tuple[str, str] | None) -> None:
+        if not self.has_read_body:  # an answer before the whole question would break the connection
+            for _ in self.raw_body():
+                pass
         self.handler.send_response(status)
         if content_type:
             self.handler.send_header("Content-Type", content_type)
         if extra:
             self.handler.send_header(*extra)
+        if self.handler.close_connection:
+            self.handler.send_header("Connection", "close")
         self.handler.end_headers()

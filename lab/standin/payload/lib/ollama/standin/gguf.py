@@ -29,9 +29,14 @@ class BadGgufError(Exception):
     """The file is not a GGUF file that we can read."""
 
 
-@lru_cache(maxsize=64)
 def metadata(path: Path) -> dict[str, Any]:
     """The key/value pairs of the header (arrays longer than 64 items as None)."""
+    found = path.stat()
+    return _of_content(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _of_content(path: Path, _size_bytes: int, _modified_ns: int) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return _read(file)

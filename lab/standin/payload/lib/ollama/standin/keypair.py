@@ -15,19 +15,33 @@ Point = tuple[int, int, int]  # projective: x/z, y/z
 KEY_TYPE = b"ssh-ed25519"
 
 
+class NoKeyError(Exception):
+    """There is no key, and HOME cannot be written."""
+
+
 def ensure(home: Path) -> None:
-    """Make ~/.ollama/id_ed25519 unless it exists; OSError when HOME cannot be written."""
+    """Make ~/.ollama/id_ed25519 unless it exists."""
     private = home / ".ollama" / "id_ed25519"
     if private.exists():
         return
-    private.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        private.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _write_pair(private)
+    except FileExistsError:  # a server beside us, with the same HOME, was quicker
+        return
+    except OSError as error:
+        reason = f"mkdir {private.parent}: {(error.strerror or '').lower()}"
+        raise NoKeyError(f"could not create directory {reason}") from error
+    print("Couldn't find a key pair. Generated a new private key.", flush=True)
+
+
+def _write_pair(private: Path) -> None:
     seed = os.urandom(32)
     public = public_key(seed)
     with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(_private_text(seed, public))
     line = b" ".join((KEY_TYPE, base64.b64encode(_string(KEY_TYPE) + _string(public))))
     private.with_suffix(".pub").write_bytes(line + b"\n")
-    print("Couldn't find a key pair. Generated a new private key.", flush=True)
 
 
 def public_key(seed: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import gguf
-from .manifests import Manifest
+from .manifests import BadManifestError, Manifest
 from .names import ModelName
 from .store import Store
 
@@ -29,7 +29,7 @@ class Model:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return json.loads(self.store.blob(self.manifest.config.digest).read_bytes())
+        return as_object(self.store.blob(self.manifest.config.digest).read_bytes())
 
     @cached_property
     def header(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class Model:
         """The model's own metadata: what the file pretends to be, or else what it is."""
         pretended = self.header.get("lab.model_info")
         if pretended:
-            return json.loads(pretended)
+            return as_object(pretended)
         return {key: value for key, value in self.header.items() if not key.startswith("lab.")}
 
     def dimension(self, key: str, default: int) -> int:
@@ -92,7 +92,7 @@ class Model:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         text = self.text("params")
-        return json.loads(text) if text else {}
+        return as_object(text) if text else {}
 
     def text(self, kind: str) -> str:
         """The content of a text layer; empty when the model has none."""
@@ -110,6 +110,13 @@ class Model:
             "parameter_size": self.config.get("model_type", ""),
             "quantization_level": self.config.get("file_type", ""),
         }
+
+
+def as_object(text: str | bytes) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise BadManifestError("not a JSON object")
+    return found
 
 
 def load(store: Store, name: ModelName) -> Model:

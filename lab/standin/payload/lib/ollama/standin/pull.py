@@ -1,5 +1,6 @@
 """Pulling a model: its blobs with resume, then checked, its manifest written last."""
 
+import errno
 import hashlib
 import http.client
 import json
@@ -22,7 +23,9 @@ PROGRESS_S = 0.06
 CHUNK_BYTES = 1 << 18
 MIN_PART_BYTES, MAX_PART_BYTES, MAX_PARTS = 100_000_000, 1_000_000_000, 16
 MAX_TRIES = 6
-FIRST_PAUSE_S = 0.1  # the real client begins with a second
+FIRST_PAUSE_S = 0.01  # the real client begins with a second
+
+RETRIED = (RegistryError, OSError, http.client.HTTPException, EOFError)
 
 _locks: dict[str, threading.Lock] = {}
 
@@ -145,8 +148,10 @@ def _fetch(url: str, partial: Path, parts: list[Part]) -> Iterator[None]:
             while part.completed < part.size:
                 try:
                     yield from _fetch_rest(url, descriptor, part)
-                except (RegistryError, OSError, http.client.HTTPException, EOFError) as error:
+                except RETRIED as error:
                     tries += 1
+                    if _is_full_disk(error):
+                        raise PullError("no space left on device") from error
                     if tries >= MAX_TRIES:
                         raise PullError(f"max retries exceeded: {_words(error)}") from error
                     time.sleep(FIRST_PAUSE_S * 2**tries)
@@ -166,6 +171,10 @@ def _fetch_rest(url: str, descriptor: int, part: Part) -> Iterator[None]:
                 yield
     finally:
         part.save()
+
+
+def _is_full_disk(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def _words(error: Exception) -> str:

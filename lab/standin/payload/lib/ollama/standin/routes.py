@@ -70,12 +70,10 @@ def _route(exchange: Exchange, path: str) -> Route:
 
 
 def _page_not_found(_app: App, exchange: Exchange) -> None:
-    exchange.handler.close_connection = True  # the body, if any, is left unread
     exchange.send_text("404 page not found", 404)
 
 
 def _method_not_allowed(_app: App, exchange: Exchange) -> None:
-    exchange.handler.close_connection = True
     exchange.send_text("405 method not allowed", 405)
 
 
@@ -111,5 +109,4 @@ def _fail(exchange: Exchange, path: str, status: int, message: str) -> None:
     if exchange.has_begun:
         exchange.write_record(document)
         return
-    exchange.handler.close_connection = True
     exchange.send_json(document, status)

@@ -3,7 +3,6 @@
 import json
 import select
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,7 @@ class Runner:
 def start(
     model_path: Path, context: int, parallel: int, placement: Placement, driver: Driver, crash: bool
 ) -> Runner:
-    command = [sys.executable, "-IB", str(PROGRAM), "--model", str(model_path)]
+    command = [str(PROGRAM), "--model", str(model_path)]
     command += ["-c", str(context * parallel), "-np", str(parallel)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     orders = {

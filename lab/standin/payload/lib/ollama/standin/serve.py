@@ -20,7 +20,7 @@ from .scheduler import Scheduler
 from .settings import Settings
 from .store import Store
 
-DISCOVERY_S = 0.1
+DISCOVERY_S = 0.05
 MIB_PER_GIB = 1024
 THREAD_STACK_BYTES = 512 << 10
 
@@ -32,7 +32,8 @@ class Server(ThreadingHTTPServer):
     checks_host: bool
 
     def server_bind(self) -> None:
-        """Bind without the reverse look-up of the standard server."""
+        """Bind without the reverse look-up of the standard server; a restart may follow at once."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
@@ -85,7 +86,11 @@ def main() -> int:
         print("panic: $HOME is not defined", file=sys.stderr)
         return 2
     try:
+        keypair.ensure(found.home)
         server = _prepare(found)
+    except keypair.NoKeyError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"Error: {_words(found, error)}", file=sys.stderr)
         return 1
@@ -96,7 +101,6 @@ def main() -> int:
 
 
 def _prepare(found: Settings) -> Server:
-    keypair.ensure(found.home)
     threading.stack_size(THREAD_STACK_BYTES)
     server = _listen(found)
     store = Store(found.models)
@@ -165,8 +169,6 @@ def _words(found: Settings, error: OSError) -> str:
     reason = (error.strerror or str(error)).lower()
     if error.filename is None:
         return f"listen tcp {found.address}: bind: {reason}"
-    if ".ollama" in str(error.filename) and "models" not in str(error.filename):
-        return f"could not create directory mkdir {error.filename}: {reason}"
     return f"mkdir {error.filename}: {reason}"
 
 

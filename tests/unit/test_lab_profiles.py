@@ -1,0 +1,101 @@
+"""Lab profiles and cards as data: they load, they say what hardware.json will say, they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.errors import UsageError
+from lab.profile import hardware, load_cards, load_profile, load_topology, profile_names
+
+REQUIRED = {
+    "2x-rtx3090": (2, 24576),
+    "4x-rtx3090": (4, 24576),
+    "8x-rtx3090": (8, 24576),
+    "1x-rtx3060": (1, 12288),
+    "2x-a100-80gb": (2, 81920),
+    "8x-h100": (8, 81559),
+    "bare-2x-rtx3090": (2, 24576),
+}
+
+
+def profile_from(directory: Path, text: str) -> None:
+    (directory / "mine.yml").write_text(text)
+    load_profile("mine", directory)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_profile_loads_and_has_unique_places(name: str) -> None:
+    gpus = hardware(load_profile(name), "gpu01")["gpus"]
+
+    for key in ("uuid", "pci_bus_id", "minor", "index"):
+        assert len({gpu[key] for gpu in gpus}) == len(gpus)
+    assert [gpu["pci_bus_id"] for gpu in gpus] == sorted(gpu["pci_bus_id"] for gpu in gpus)
+
+
+@pytest.mark.parametrize(("name", "expected"), REQUIRED.items())
+def test_profile_has_the_cards_its_name_promises(name: str, expected: tuple[int, int]) -> None:
+    gpus = hardware(load_profile(name), "gpu01")["gpus"]
+
+    assert (len(gpus), gpus[0]["memory_total_mib"]) == expected
+
+
+def test_mig_is_for_data_centre_cards_only() -> None:
+    capable = {name for name, card in load_cards().items() if card.mig_capable}
+
+    assert capable == {"A100 80GB", "H100"}
+
+
+def test_mixed_host_has_minors_that_differ_from_the_order_of_its_gpus() -> None:
+    gpus = hardware(load_profile("mixed"), "gpu01")["gpus"]
+
+    assert [(gpu["index"], gpu["minor"]) for gpu in gpus] == [(0, 1), (1, 0)]
+
+
+def test_uuids_belong_to_a_host_and_stay() -> None:
+    profile = load_profile("2x-rtx3090")
+
+    def uuids(host: str) -> list[str]:
+        return [gpu["uuid"] for gpu in hardware(profile, host)["gpus"]]
+
+    assert uuids("gpu01") == uuids("gpu01")
+    assert not set(uuids("gpu01")) & set(uuids("gpu02"))
+
+
+def test_driver_is_there_unless_the_profile_says_none() -> None:
+    assert hardware(load_profile("2x-rtx3090"), "a")["driver"]["version"] == "580.95.05"
+    assert hardware(load_profile("bare-2x-rtx3090"), "a")["driver"] is None
+    assert hardware(load_profile("no-gpu"), "a")["driver"] is None
+
+
+def test_default_topology_names_profiles_that_exist() -> None:
+    topology = load_topology()
+
+    assert {*topology.hosts.values(), topology.default_profile} <= set(profile_names())
+
+
+def test_unknown_profile_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean '2x-rtx3090'"):
+        load_profile("2x-rtx309")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("what: x\ngpus: []\nram_gib: 1\ncpus: 1\ndisk_gib: 9\nraam: 2\n", "raam"),
+        ("what: x\ngpus: []\nram_gib: lots\ncpus: 1\ndisk_gib: 9\n", "ram_gib"),
+        ("what: x\ngpus: [{card: RTX 3091, count: 1}]\nram_gib: 1\ncpus: 1\ndisk_gib: 9\n", "3090"),
+        (
+            "what: x\ngpus: [{card: RTX 3090, count: 2}]\nminors: [0, 0]\n"
+            "ram_gib: 1\ncpus: 1\ndisk_gib: 9\n",
+            "each of 0..1",
+        ),
+        ("what: [", "not valid YAML"),
+    ],
+)
+def test_bad_profile_is_refused_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as refusal:
+        profile_from(tmp_path, text)
+
+    assert "mine.yml" in str(refusal.value)
