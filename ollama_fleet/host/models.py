@@ -12,7 +12,7 @@ from ollama_fleet.host.answers import HostAnswers
 from ollama_fleet.host.scripts import Script, change_script
 from ollama_fleet.planner.plan import LOADER_UNIT, MODELS_DIR, HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.store import is_complete, parse_name
+from ollama_fleet.store import is_complete, parse_name, wanted_blobs
 
 BLOBS = "blobs"
 
@@ -29,16 +29,31 @@ def questions(models: tuple[str, ...]) -> dict[str, str]:
 
 def missing_models(models: tuple[str, ...], answers: Answers) -> list[str]:
     """Those of `models` that are not wholly in the store."""
-    rows = [line.split() for line in answers[BLOBS].lines]
-    blobs = {row[0]: int(row[1]) for row in rows if len(row) == 2}
+    blobs = stored_blobs(answers)
     return [model for model in models if not is_complete(answers[model].text, blobs)]
 
 
-def pull_script(missing: list[str], plan: HostPlan) -> str:
+def stored_blobs(answers: Answers) -> dict[str, int]:
+    """File name to size in bytes of every blob in the store."""
+    rows = [line.split() for line in answers[BLOBS].lines]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+
+
+def broken_blobs(missing: list[str], answers: Answers) -> list[str]:
+    """Blobs of `missing` models that lie there in a wrong size: Ollama would believe them."""
+    found = stored_blobs(answers)
+    wanted = [wanted_blobs(answers[model].text) or {} for model in missing]
+    sizes = {name: size for blobs in wanted for name, size in blobs.items()}
+    return sorted(name for name, size in sizes.items() if found.get(name, size) != size)
+
+
+def pull_script(missing: list[str], broken: list[str], plan: HostPlan) -> str:
     """Shell that pulls `missing` one after the other through the loader, and says how far it is."""
     registry = plan.ollama.registry
+    removals = [f"rm -f {MODELS_DIR}/blobs/{name}" for name in broken]
     pulls = [f"pull {_pull_arguments(model, registry)}" for model in missing]
-    return change_script([_PULL.format(port=plan.loader_port, loader=LOADER_UNIT), *pulls])
+    prepare = _PULL.format(port=plan.loader_port, loader=LOADER_UNIT)
+    return change_script([*removals, prepare, *pulls])
 
 
 def _pull_arguments(model: str, registry: str | None) -> str:
@@ -103,6 +118,6 @@ def models_present(plan: HostPlan) -> Generator[Script, None, None]:
         return
     missing = missing_models(plan.models, answers)
     if missing:
-        yield Script(pull_script(missing, plan))
+        yield Script(pull_script(missing, broken_blobs(missing, answers), plan))
     else:
         host.noop(f"{len(plan.models)} models are in the store")

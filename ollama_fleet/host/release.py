@@ -75,7 +75,7 @@ def _fetch_and_unpack(release: Release, arch: str, digest: str) -> str:
     return f"""
 url={shlex.quote(url)} digest={digest} version={release.version} prefix={release.prefix}
 archive={PREFIX}/download/$digest staging=$prefix.fleet-new
-mkdir -p {PREFIX}/download
+mkdir -p {PREFIX}/download || fail "cannot write to {PREFIX} (is the disk full?)"
 matches() {{ [ -f "$archive" ] && echo "$digest  $archive" | sha256sum --check --status; }}
 if ! matches; then
     say "downloading $url"
@@ -87,7 +87,7 @@ if ! matches; then
     code=0; wait $! || code=$?
     if [ $code -ne 0 ]; then
         # 22 and 33: the server cannot continue what lies here.
-        case $code in 22|33|36) rm -f "$archive";; esac
+        case $code in 22|33|36) rm -f "$archive";; 23) fail "cannot write $archive (is the disk full?)";; esac
         fail "cannot download $url (curl exit code $code); Ollama here is unchanged, run again"
     fi
     if ! matches; then
@@ -100,7 +100,7 @@ fi
 say "unpacking Ollama $version"
 rm -rf "$staging"
 trap 'rm -rf "$staging"' EXIT
-mkdir -p "$staging"
+mkdir -p "$staging" || fail "cannot write to {PREFIX} (is the disk full?)"
 tar --extract --zstd --no-same-owner --file "$archive" --directory "$staging" ||
     fail "cannot unpack $url (is the disk full?); Ollama here is unchanged"
 HOME=/ timeout 30 "$staging/bin/ollama" --version 2>&1 | grep -qwF "$version" ||

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ollama_fleet.host.models import missing_models, pull_script
+from ollama_fleet.host.models import broken_blobs, missing_models, pull_script
 from ollama_fleet.questions import Answer
 from ollama_fleet.store import is_complete, parse_name
 from tests.unit.examples import host_plan
@@ -49,12 +49,20 @@ def test_only_missing_models_are_pulled() -> None:
     assert missing_models(("qwen3:8b", "x:1"), answers) == ["x:1"]
 
 
+def test_a_blob_of_a_wrong_size_is_removed_before_the_pull() -> None:
+    """Ollama never looks into a blob that is there: it would keep the broken one."""
+    answers = {"blobs": Answer("sha256-aa 3\nsha256-bb 6\nsha256-cc 1"), "m:1": Answer(MANIFEST)}
+    assert broken_blobs(["m:1"], answers) == ["sha256-bb"]
+    script = pull_script(["m:1"], ["sha256-bb"], host_plan())
+    assert "rm -f /var/lib/ollama/models/blobs/sha256-bb" in script
+
+
 def test_a_mirror_is_asked_by_its_own_name_and_the_model_keeps_the_short_one() -> None:
     from dataclasses import replace
 
     plan = host_plan({"name": "a", "gpus": [0], "models": ["qwen3:8b"]})
     plan = replace(plan, release=replace(plan.ollama, registry="http://10.0.0.1:5000"))
-    script = pull_script(["qwen3:8b", "hf.co/u/r:Q4"], plan)
+    script = pull_script(["qwen3:8b", "hf.co/u/r:Q4"], [], plan)
     request = '{"model": "10.0.0.1:5000/library/qwen3:8b", "insecure": true}'
     assert f"pull qwen3:8b 10.0.0.1:5000/library/qwen3:8b '{request}'" in script
     assert "pull hf.co/u/r:Q4 hf.co/u/r:Q4" in script

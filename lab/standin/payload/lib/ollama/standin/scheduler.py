@@ -86,9 +86,11 @@ class Scheduler:
             return list(self._loaded)
 
     def close(self) -> None:
-        for loaded in self.loaded():
-            if loaded.runner:
-                loaded.runner.process.kill()
+        """End every runner; the driver frees their memory by itself."""
+        runners = [loaded.runner for loaded in self._loaded if loaded.runner]
+        for process in (entry.process for entry in runners):
+            process.kill()
+            process.wait()
 
     def _join(self, model: Model, wanted: LoadOptions) -> Loaded | None:
         with self._changed:
