@@ -19,7 +19,7 @@ from lab.errors import UsageError, unknown
 from lab.state import MIRROR, PACKAGE, LabPaths, read_json, write_json, write_text
 
 TABLE = PACKAGE / "faults.yml"
-Value = int | float | str
+Value = bool | int | float | str
 Parameters = dict[str, Value]
 Switch = Callable[[LabPaths, str, Parameters], None]
 
@@ -107,16 +107,19 @@ def check(paths: LabPaths, host: str, name: str, given: dict[str, Any]) -> Param
     return {**fault.parameters, **typed}
 
 
+TRUTH = {"true": True, "false": False}
+
+
 def _typed(name: str, key: str, value: Any, fault: Fault) -> Value:
     kind = type(fault.parameters[key])
     try:
-        return kind(value)
-    except ValueError:
+        return TRUTH[str(value).lower()] if kind is bool else kind(value)
+    except (ValueError, KeyError):
         raise UsageError(f"{name}: {key} must be {_kind(kind)}, not '{value}'") from None
 
 
 def _kind(kind: type) -> str:
-    return {int: "a whole number", float: "a number"}.get(kind, "text")
+    return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
 
 
 def _check_gpu(paths: LabPaths, host: str, name: str, parameters: Parameters) -> None:
