@@ -8,6 +8,7 @@ Knows the names of pyinfra's host data, but does not import pyinfra.
 
 import re
 import sys
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -91,7 +92,9 @@ def _sums(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InputError([_missing(path, "ollama.sha256_file", error)]) from None
+        problem = _missing(path, "ollama.sha256_file", error)
+        hint = f"{problem.what}; it is the release's sha256sum.txt: fetch it, look at it, keep it here"
+        raise InputError([replace(problem, what=hint)]) from None
     found = re.findall(r"^([0-9a-f]{64}) [ *](?:\./)?ollama-linux-(amd64|arm64)\.t", text, re.M)
     if not found:
         what = "holds no checksum of ollama-linux-amd64 or -arm64; is it a release's sha256sum.txt?"

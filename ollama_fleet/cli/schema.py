@@ -1,10 +1,71 @@
-"""`fleet schema`: the JSON Schema of an inventory."""
+"""`fleet schema`: what an inventory may say, for editors and for people."""
 
 import json
+from typing import Annotated, Any
+
+import typer
 
 from ollama_fleet.spec import fleet_schema
 
 
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A page to read.")] = False,
+) -> None:
     """Print the JSON Schema of an inventory file, for editors that complete and check YAML."""
-    print(json.dumps(fleet_schema(), indent=2))
+    document = fleet_schema()
+    print(reference_page(document) if markdown else json.dumps(document, indent=2))
+
+
+def reference_page(document: dict[str, Any]) -> str:
+    """Every key of the inventory as Markdown tables, one per section."""
+    sections = {"The file": document, **document["$defs"]}
+    lines = [
+        "# The inventory file",
+        "",
+        "Made by `fleet schema --markdown` from the models that validate the file.",
+    ]
+    for name, model in sections.items():
+        heading = name if name == "The file" else _section(name)
+        about = " ".join(str(model.get("description", "")).split())
+        lines += ["", f"## {heading}", "", about, "", "| key | type | default | meaning |"]
+        lines += ["|---|---|---|---|", *_rows(model)]
+    return "\n".join(lines)
+
+
+def _rows(model: dict[str, Any]) -> list[str]:
+    required = model.get("required", [])
+    return [
+        f"| `{key}` | {_type(value)} | {_default(key, value, required)} | {value['description']} |"
+        for key, value in model["properties"].items()
+    ]
+
+
+def _section(name: str) -> str:
+    return name.removesuffix("Spec").lower()
+
+
+def _default(key: str, value: dict[str, Any], required: list[str]) -> str:
+    if key in required:
+        return "**required**"
+    default = value.get("default")
+    return "" if default in (None, [], {}) or isinstance(default, dict) else f"`{default}`"
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "$ref" in value:
+        name = _section(value["$ref"].rpartition("/")[2])
+        return f"[{name}](#{name})"
+    if "anyOf" in value:
+        return " or ".join(_type(one) for one in value["anyOf"] if one.get("type") != "null")
+    if "enum" in value:
+        return ", ".join(f"`{one}`" for one in value["enum"])
+    if "const" in value:
+        return f"`{value['const']}`"
+    if value.get("type") == "array":
+        return f"list of {_type(value['items'])}"
+    if value.get("type") == "object":
+        inner = value.get("additionalProperties") or next(
+            iter(value.get("patternProperties", {}).values()), {}
+        )
+        return f"map to {_type(inner)}"
+    return str(value.get("type", ""))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from ollama_fleet.cli.schema import reference_page
 from ollama_fleet.spec import fleet_schema
 
 FILE = Path(__file__).parents[2] / "docs/inventory.schema.json"
@@ -23,3 +24,9 @@ def test_every_key_has_a_description() -> None:
         if "description" not in value
     ]
     assert bare == []
+
+
+def test_reference_page_is_up_to_date() -> None:
+    """Run `fleet schema --markdown > docs/inventory.md` when this fails."""
+    page = FILE.with_name("inventory.md").read_text(encoding="utf-8")
+    assert page == reference_page(fleet_schema()) + "\n"
