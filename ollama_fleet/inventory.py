@@ -93,7 +93,9 @@ def _sums(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         problem = _missing(path, "ollama.sha256_file", error)
-        hint = f"{problem.what}; it is the release's sha256sum.txt: fetch it, look at it, keep it here"
+        hint = (
+            f"{problem.what}; it is the release's sha256sum.txt: fetch it, look at it, keep it here"
+        )
         raise InputError([replace(problem, what=hint)]) from None
     found = re.findall(r"^([0-9a-f]{64}) [ *](?:\./)?ollama-linux-(amd64|arm64)\.t", text, re.M)
     if not found:
