@@ -64,8 +64,7 @@ def _type(value: dict[str, Any]) -> str:
     if value.get("type") == "array":
         return f"list of {_type(value['items'])}"
     if value.get("type") == "object":
-        inner = value.get("additionalProperties") or next(
-            iter(value.get("patternProperties", {}).values()), {}
-        )
+        patterns: dict[str, Any] = value.get("patternProperties", {})
+        inner = value.get("additionalProperties") or next(iter(patterns.values()), {})
         return f"map to {_type(inner)}"
     return str(value.get("type", ""))
