@@ -65,6 +65,7 @@ def _type(value: dict[str, Any]) -> str:
         return f"list of {_type(value['items'])}"
     if value.get("type") == "object":
         patterns: dict[str, Any] = value.get("patternProperties", {})
-        inner = value.get("additionalProperties") or next(iter(patterns.values()), {})
+        values = [value.get("additionalProperties"), *patterns.values()]
+        inner: dict[str, Any] = next(filter(None, values), {})
         return f"map to {_type(inner)}"
     return str(value.get("type", ""))
