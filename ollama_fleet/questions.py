@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 # No command that we ask prints this at the start of a line, and no splitlines() splits at it.
 MARK = "\001"
+END = "end of answers"
 
 
 @dataclass(frozen=True)
@@ -37,22 +38,23 @@ def question_script(questions: Mapping[str, str]) -> str:
         for name, command in questions.items()
     ]
     path = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return "\n".join([path, *asked])
+    return "\n".join([path, *asked, f"printf '\\001{END}\\n'"])
 
 
 def read_answers(lines: Iterable[str]) -> dict[str, Answer]:
-    """Output of `question_script` as name to Answer. Raises ValueError when it broke off."""
+    """Output of `question_script` as name to Answer. Raises ValueError when its end is missing."""
     answers: dict[str, Answer] = {}
     name: str | None = None
     text: list[str] = []
     for line in lines:
         if not line.startswith(MARK):
             text.append(line)
+        elif line[1:] == END:
+            return answers
         elif name is None:
             name, text = line[1:], []
         else:
             answers[name] = Answer("\n".join(text).removesuffix("\n"), int(line[1:]))
             name = None
-    if name is not None:
-        raise ValueError(f"the host stopped answering at '{name}'")
-    return answers
+    where = f" at '{name}'" if name else f": {' '.join(text)[:200]}" if text else ""
+    raise ValueError(f"the host stopped answering{where}")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from pyinfra.api import FactBase
+from pyinfra.api import FactBase, FunctionCommand
 from pyinfra.api.exceptions import FactProcessError
 
+from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.questions import Answer, question_script, read_answers
 
 
@@ -27,3 +28,9 @@ class HostAnswers(FactBase[dict[str, Answer]]):
             return read_answers(output)
         except ValueError as error:  # fails this host only
             raise FactProcessError(str(error)) from error
+
+
+def no_answer() -> FunctionCommand:
+    """Fails a host that printed nothing at all: its login shell is not what it says."""
+    said = "the host gave no answer; is its login shell a POSIX shell, with no forced command?"
+    return FunctionCommand(fail_host, ([said],), {})

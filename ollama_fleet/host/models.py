@@ -3,12 +3,13 @@
 import json
 import shlex
 from collections.abc import Generator
+from typing import Any
 from urllib.parse import urlsplit
 
 from pyinfra import host
 from pyinfra.api import operation
 
-from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import Script, change_script
 from ollama_fleet.planner.plan import LOADER_UNIT, MODELS_DIR, HostPlan
 from ollama_fleet.questions import Answers
@@ -101,7 +102,7 @@ systemctl restart {loader} || fail "the model loader does not start: journalctl 
 
 
 @operation()
-def models_present(plan: HostPlan) -> Generator[Script, None, None]:
+def models_present(plan: HostPlan) -> Generator[Any, None, None]:
     """
     Ensure every model of a plan is wholly in the host's store.
 
@@ -115,6 +116,7 @@ def models_present(plan: HostPlan) -> Generator[Script, None, None]:
     """
     answers = host.get_fact(HostAnswers, questions=questions(plan.models))
     if not answers:
+        yield no_answer()
         return
     missing = missing_models(plan.models, answers)
     if missing:

@@ -3,11 +3,12 @@
 import shlex
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
 
-from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import Script, change_script
 from ollama_fleet.planner.plan import PREFIX, Release
 from ollama_fleet.preflight import ARCHITECTURES
@@ -114,7 +115,7 @@ trap - EXIT
 
 
 @operation()
-def release_installed(release: Release) -> Generator[Script, None, None]:
+def release_installed(release: Release) -> Generator[Any, None, None]:
     """
     Ensure an Ollama release is installed under its own prefix and is the current one.
 
@@ -131,6 +132,7 @@ def release_installed(release: Release) -> Generator[Script, None, None]:
     """
     answers = host.get_fact(HostAnswers, questions=QUESTIONS)
     if not answers:
+        yield no_answer()
         return
     script = install_script(release, read_installed(answers))
     if script:

@@ -7,7 +7,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.operations import apt, dnf
 
-from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.preflight import NEEDED_COMMANDS, QUESTIONS, problems, read_facts
@@ -29,7 +29,8 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
     """
     answers = host.get_fact(HostAnswers, questions=QUESTIONS)
     if not answers:
-        return  # the fact failed, and with it this host
+        yield no_answer()
+        return
     facts = read_facts(answers)
     wrong = problems(plan, facts)
     if wrong:

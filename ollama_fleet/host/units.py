@@ -17,7 +17,7 @@ from ollama_fleet.convergence import (
     compare,
 )
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
-from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import DEVICES_UNIT, MODELS_DIR, USER, HostPlan
@@ -168,6 +168,7 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
     units = ("ollama.target", *(item.unit for item in plan.slices))
     answers = host.get_fact(HostAnswers, questions=questions(units))
     if not answers:
+        yield no_answer()
         return
     try:
         wanted = render_host(plan, bind(plan, read_hardware(answers)))

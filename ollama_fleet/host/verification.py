@@ -9,7 +9,7 @@ from pyinfra.api.state import StateStage
 
 from ollama_fleet.checks.model import CheckResult
 from ollama_fleet.checks.registry import judge, verification_questions
-from ollama_fleet.host.answers import HostAnswers
+from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.results import record
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.plan import HostPlan
@@ -46,6 +46,7 @@ def checks_hold(plan: HostPlan) -> Generator[Any, None, None]:
         return
     answers = host.get_fact(HostAnswers, questions=verification_questions(plan))
     if not answers:
+        yield no_answer()
         return
     results = judge(plan, answers)
     record(results)

@@ -35,3 +35,16 @@ def test_blank_lines_in_an_answer_stay() -> None:
 def test_an_answer_that_broke_off_is_an_error() -> None:
     with pytest.raises(ValueError, match="stopped answering at 'b'"):
         read_answers(["\001a", "one", "\0010", "\001b", "tw"])
+
+
+@pytest.mark.parametrize("lines", [[], ["Welcome to gpu01!"], ["\001a", "one", "\0010"]])
+def test_an_answer_without_its_end_is_an_error(lines: list[str]) -> None:
+    with pytest.raises(ValueError, match="stopped answering"):
+        read_answers(lines)
+
+
+def test_a_greeting_before_the_answers_is_passed_over() -> None:
+    done = subprocess.run(
+        ["sh", "-c", question_script({"a": "echo x"})], capture_output=True, text=True
+    )
+    assert read_answers(["Welcome!", *done.stdout.splitlines()])["a"].text == "x"

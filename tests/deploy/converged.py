@@ -1,0 +1,93 @@
+"""Answers of a host on which everything is as planned, for pyinfra's @fake connector.
+
+The connector gives the first answer whose key occurs in the command, so each key is a line that only one
+of the five facts asks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ollama_fleet.convergence import digest, manifest_of
+from ollama_fleet.host import models, release
+from ollama_fleet.preflight import QUESTIONS
+from ollama_fleet.questions import END, MARK, Answer
+from ollama_fleet.render import render_host
+from tests.unit.test_checks import PLAN, healthy
+
+HARDWARE = {name: text for name, text in healthy().items() if name in QUESTIONS}
+
+
+def transcript(answers: Mapping[str, str], codes: Mapping[str, int] | None = None) -> list[str]:
+    """What a host prints when it is asked these questions."""
+    lines = []
+    for name, text in answers.items():
+        lines += [f"{MARK}{name}", *text.splitlines(), f"{MARK}{(codes or {}).get(name, 0)}"]
+    return [*lines, f"{MARK}{END}"]
+
+
+def preflight_answers(**changes: str) -> dict[str, str]:
+    """A Debian host with all commands and the GPUs of the example."""
+    system = {"user": "0", "machine": "x86_64", "os": "ID=debian", "systemd": "", "commands": ""}
+    return {**system, **HARDWARE, **changes}
+
+
+def release_answers() -> dict[str, str]:
+    """The planned release, installed and current."""
+    wanted = PLAN.ollama
+    return {
+        "machine": "x86_64",
+        "installed": f"{wanted.prefix} {wanted.sha256['amd64']}",
+        "current": wanted.prefix,
+        "command": f"{release.CURRENT}/bin/ollama",
+    }
+
+
+def unit_answers() -> dict[str, str]:
+    """Every file and unit of the plan, as a deploy leaves them."""
+    from ollama_fleet.hardware import read_hardware
+    from ollama_fleet.planner.bind import bind
+
+    hardware = read_hardware({name: Answer(text) for name, text in HARDWARE.items()})
+    wanted = render_host(PLAN, bind(PLAN, hardware))
+    modes = [f"{file.mode.lstrip('0')} {file.path}" for file in wanted.files]
+    sums = [f"{digest(file)}  {file.path}" for file in wanted.files]
+    units = [
+        f"Id={unit}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled"
+        for unit in wanted.units
+    ]
+    return {
+        **HARDWARE,
+        "files": "\n".join([*modes, *sums]),
+        "units": "\n\n".join(units),
+        "pending": "",
+        "account": "ollama:x:997",
+        "manifest": manifest_of(wanted),
+    }
+
+
+def model_answers() -> dict[str, str]:
+    """Both models, whole."""
+    manifest = '{"config": {"digest": "sha256:aa", "size": 3}, "layers": []}'
+    return {models.BLOBS: "sha256-aa 3", **dict.fromkeys(PLAN.models, manifest)}
+
+
+def host_data(**changes: list[str]) -> dict[str, Any]:
+    """Host data of a converged @fake host; `changes` replaces whole transcripts."""
+    facts = {
+        "preflight": ("id -u", transcript(preflight_answers())),
+        "release": ("readlink", transcript(release_answers())),
+        "units": ("getent passwd", transcript(unit_answers())),
+        "models": ("-printf", transcript(model_answers())),
+        "verify": ("/api/generate", transcript(healthy())),
+    }
+    answers = {key: changes.get(name, text) for name, (key, text) in facts.items()}
+    wanted = PLAN.ollama
+    return {
+        "plan": PLAN,
+        "ollama_version": wanted.version,
+        "ollama_sha256": wanted.sha256,
+        "ollama_release_url": wanted.release_url,
+        "fake_responses": answers,
+        "fake_delay": 0.0,
+        "fake_delay_jitter": 0.0,
+    }

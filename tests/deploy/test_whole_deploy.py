@@ -1,0 +1,96 @@
+"""The real command line over pyinfra's @fake connector: the whole deploy in a second, without a host."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAD = "from tests.deploy.converged import host_data, preflight_answers, transcript, unit_answers\n"
+
+
+def pyinfra(folder: Path, hosts: str, *options: str) -> tuple[int, dict | None, str]:
+    inventory = folder / "fake.py"
+    inventory.write_text(f"{HEAD}from tests.unit.test_checks import healthy\nhosts = {hosts}\n")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "pyinfra"), str(inventory), "deploy.py", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYINFRA_PROGRESS": "off"},
+    )
+    try:
+        return done.returncode, json.loads(done.stdout), done.stderr
+    except ValueError:
+        return done.returncode, None, done.stdout + done.stderr
+
+
+def successes(report: dict) -> dict[str, list[str]]:
+    return {op["name"]: op["success"] for op in report["results"]["operations"] if op["success"]}
+
+
+def test_a_host_that_is_as_planned_sees_no_change(tmp_path: Path) -> None:
+    code, report, said = pyinfra(tmp_path, "[('@fake/a', host_data())]", "-y", "--json")
+    assert code == 0, said
+    assert report and successes(report) == {}
+    assert len(report["results"]["operations"]) == 5
+
+
+def test_a_dry_run_of_such_a_host_announces_nothing(tmp_path: Path) -> None:
+    code, report, said = pyinfra(tmp_path, "[('@fake/a', host_data())]", "--dry", "--json")
+    assert code == 0, said
+    assert report and [op["hosts_with_change"] for op in report["plan"]] == [[]] * 5
+
+
+def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
+    """Everything but verification, which has nothing to prove before the deploy."""
+    bare = """[('@fake/a', host_data(
+        release=transcript({'machine': 'x86_64', 'installed': '', 'current': '', 'command': ''}),
+        units=transcript({**unit_answers(), 'files': '', 'units': '', 'manifest': ''}),
+        models=transcript({'blobs': '', 'qwen3:8b': '', 'qwen2.5-coder:7b': ''})))]"""
+    code, report, said = pyinfra(tmp_path, bare, "--dry", "--json")
+    assert code == 0, said
+    changes = {op["name"].split(" |")[0]: op["hosts_with_change"] for op in report["plan"]}
+    assert changes == {
+        "Preflight": [],
+        "Ollama": ["@fake/a"],
+        "Slices": ["@fake/a"],
+        "Models": ["@fake/a"],
+        "Verify": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("preflight=transcript(preflight_answers(smi='no'), {'smi': 9})", "driver is not loaded"),
+        ("preflight=['garbage']", "the host stopped answering: garbage"),
+        ("preflight=[]", "the host gave no answer"),
+        ("preflight=transcript(preflight_answers())[:-3]", "stopped answering at"),
+        ("verify=transcript({**healthy(), 'apps': ''})", "chat: weights on gpu failed"),
+    ],
+)
+def test_a_bad_host_fails_alone(tmp_path: Path, fault: str, words: str) -> None:
+    hosts = f"[('@fake/good', host_data()), ('@fake/bad', host_data({fault}))]"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json")
+    assert "Traceback" not in said
+    assert code == 1 and report, said
+    assert report["results"]["failed_hosts"] == ["@fake/bad"]
+    assert words in said
+
+
+def test_a_host_whose_driver_is_missing_is_left_untouched(tmp_path: Path) -> None:
+    """Nothing of the later steps runs on it, though the others are deployed."""
+    fault = "preflight=transcript(preflight_answers(smi='no'), {'smi': 9}), release=transcript({})"
+    code, report, said = pyinfra(
+        tmp_path,
+        f"[('@fake/good', host_data()), ('@fake/bad', host_data({fault}))]",
+        "-y",
+        "--json",
+    )
+    assert code == 1 and report, said
+    assert successes(report) == {}
