@@ -9,3 +9,6 @@ ollama_version = "0.32.15"
 ollama_sha256 = None
 ollama_release_url = "https://github.com/ollama/ollama/releases/download"
 ollama_registry = None
+
+# Seconds that verification gives a slice for one short generation, loading the model included.
+verify_timeout_s = 600

@@ -20,6 +20,7 @@ class UnitState:
     load: str = "not-found"
     active: str = "inactive"
     enabled: str = ""
+    needs_reload: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Difference:
     enable: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
+    reload: bool = False
     manifest: str | None = None
 
     def __bool__(self) -> bool:
@@ -89,6 +91,7 @@ def compare(wanted: Rendered, found: FilesAndUnits) -> Difference:
         ),
         restart=tuple(unit for unit in restart if unit not in start),
         start=start,
+        reload=any(state.needs_reload for state in found.units.values()),
         manifest=manifest if manifest != found.manifest else None,
     )
 

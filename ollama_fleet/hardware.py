@@ -26,6 +26,7 @@ GPU_FIELDS = (
 )
 APP_FIELDS = ("gpu_uuid", "pid", "process_name", "used_memory")
 
+LOST = ("[GPU is lost]", "[GPU requires reset]", "ERR!")
 NVIDIA_VENDOR = "0x10de"
 # VGA, 3D (data-centre cards without a display) and other display controllers. NVSwitches and
 # bridges of the same vendor are of other classes.
@@ -48,11 +49,8 @@ class Gpu:
     temperature_c: int | None
     persistence: bool | None
     ecc_uncorrected: int | None
-
-    @property
-    def lost(self) -> bool:
-        """The driver knows the card but cannot talk to it any more (it fell off the bus)."""
-        return self.memory_total_mib is None
+    # The driver knows the card but cannot use it any more: it fell off the bus, or wants a reset.
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +116,7 @@ def _gpu(row: list[str], minors: dict[str, int]) -> Gpu:
         temperature_c=number(row[8]),
         persistence={"Enabled": True, "Disabled": False}.get(row[9]),
         ecc_uncorrected=number(row[10]),
+        lost=any(cell in LOST for cell in row),
     )
 
 
@@ -164,7 +163,11 @@ HARDWARE_QUESTIONS = {
     "uvm": "[ -d /sys/module/nvidia_uvm ]",
     "pci": """for function in /sys/bus/pci/devices/*; do
     read -r vendor <"$function/vendor" && read -r class <"$function/class" || continue
-    [ "$vendor" = 0x10de ] && echo "${function##*/} $vendor $class"
+    [ "$vendor" = 0x10de ] || continue
+    # A virtual function, or a card handed to virtual machines, is none of the driver's.
+    [ ! -e "$function/physfn" ] || continue
+    case $(readlink "$function/driver") in */vfio-pci) continue ;; esac
+    echo "${function##*/} $vendor $class"
 done; true""",
 }
 

@@ -24,8 +24,10 @@ from ollama_fleet.yamlfile import YamlFile
 HostTuple = tuple[str, dict[str, Any]]
 Part = TypeVar("Part", SshSpec, OllamaSpec)
 
-# One connection may be refused when many start at once (sshd's MaxStartups 10:30:100).
-CONNECT_RETRIES = 6
+# A connection may be refused when many start at once (sshd's MaxStartups 10:30:100): tried again after
+# a moment. Few tries, because a dead host costs the whole time limit at each.
+CONNECT_RETRIES = 2
+RETRY_WITHIN_S = 3
 
 
 def load(inventory_py: str) -> list[HostTuple]:
@@ -110,6 +112,7 @@ def _ssh_data(
     data: dict[str, Any] = {
         "ssh_hostname": spec.address or name,
         "ssh_connect_retries": CONNECT_RETRIES,
+        "ssh_connect_retry_max_delay": RETRY_WITHIN_S,
     }
     if ssh.user:
         data["ssh_user"] = ssh.user

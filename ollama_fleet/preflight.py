@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
-from ollama_fleet.questions import Answers
+from ollama_fleet.questions import Answer, Answers
 
 # Ollama from 0.30.11 on silently serves from the CPU with an older one (docs/gpu.mdx).
 OLDEST_DRIVER = (550,)
+# RHEL 8's; below it device lists and address filters are not enforced as the units need them.
+OLDEST_SYSTEMD = 239
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Command to the package that has it, the same on apt and dnf hosts.
 NEEDED_COMMANDS = {"curl": "curl", "zstd": "zstd", "tar": "tar", "flock": "util-linux"}
@@ -49,7 +51,7 @@ class HostFacts:
     arch: str | None
     machine: str
     package_family: str | None
-    has_systemd: bool
+    systemd: int | None
     missing_commands: tuple[str, ...]
     hardware: Hardware
 
@@ -62,7 +64,7 @@ def read_facts(answers: Answers) -> HostFacts:
         arch=ARCHITECTURES.get(machine),
         machine=machine,
         package_family=_package_family(answers["os"].text),
-        has_systemd=answers["systemd"].code == 0,
+        systemd=_systemd_version(answers["systemd"]),
         missing_commands=tuple(answers["commands"].lines),
         hardware=read_hardware(answers),
     )
@@ -79,11 +81,19 @@ def _package_family(os_release: str) -> str | None:
     return next((PACKAGE_FAMILIES[name] for name in ids if name in PACKAGE_FAMILIES), None)
 
 
+def _systemd_version(answer: Answer) -> int | None:
+    """Out of `systemd 252 (252.39-1)`; None when systemd does not run the host."""
+    found = re.match(r"systemd (\d+)", answer.text)
+    return int(found.group(1)) if answer.code == 0 and found else None
+
+
 def _system_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
     if not facts.is_root:
         yield "not root on this host; log in as root or set `ssh: {sudo: true}`"
-    if not facts.has_systemd:
+    if facts.systemd is None:
         yield "systemd is not running; slices are systemd units"
+    elif facts.systemd < OLDEST_SYSTEMD:
+        yield f"systemd {facts.systemd} is too old; {OLDEST_SYSTEMD} or newer is needed"
     if facts.arch is None:
         yield f"{facts.machine} is no architecture that Ollama is released for (x86_64, aarch64)"
     elif facts.arch not in plan.ollama.sha256:
@@ -149,7 +159,11 @@ def _unexpected_gpus(plan: HostPlan, hardware: Hardware) -> Iterator[str]:
         yield f"the inventory expects GPUs {wanted}, the host has {found}; correct `gpus:`"
 
 
+# Words that make another card of a name: an RTX 3090 Ti is no RTX 3090.
+OTHER_MODELS = {"ti", "super", "laptop", "mobile", "max", "ada", "blackwell", "nvl"}
+
+
 def is_model(found: str, wanted: str) -> bool:
     """Whether the name that nvidia-smi prints is the model that the inventory names."""
-    words = found.lower().removeprefix("nvidia ").removeprefix("geforce ")
-    return words == wanted.lower().removeprefix("nvidia ").removeprefix("geforce ")
+    has, asked = (set(re.split(r"[\s-]+", name.lower().strip())) for name in (found, wanted))
+    return asked <= has and not (has - asked) & OTHER_MODELS

@@ -77,7 +77,7 @@ def _loader_unit(plan: HostPlan, paths: dict[str, str]) -> str:
         "ollama-loader.service.j2",
         **paths,
         binary=plan.ollama.binary,
-        port=plan.loader_port,
+        ready=_ready(plan.loader_port),
         environment=environment,
     )
 
@@ -93,6 +93,7 @@ def _slice_files(plan: HostPlan, item: BoundSlice, previous: BoundSlice | None) 
         user=names.USER,
         binary=plan.ollama.binary,
         release=_release_line(plan),
+        ready=_ready(item.plan.port),
         home_dir=names.HOME_DIR,
         cuda_cache_dir=names.CUDA_CACHE_DIR,
         devices_unit=names.DEVICES_UNIT,
@@ -109,6 +110,14 @@ def _release_line(plan: HostPlan) -> str:
     """Names the archives, so that another archive of the same version restarts the slice, too."""
     sums = ", ".join(f"{arch} {digest}" for arch, digest in sorted(plan.ollama.sha256.items()))
     return f"Ollama {plan.ollama.version}, archive sha256: {sums}"
+
+
+def _ready(port: int) -> str:
+    """Shell for ExecStartPost: until the API answers, and no longer than the server lives."""
+    return (
+        f'until curl --noproxy "*" -fso /dev/null http://127.0.0.1:{port}/api/version; do '
+        "kill -0 $$MAINPID || exit 1; sleep 0.1; done; kill -0 $$MAINPID"
+    )
 
 
 def unit_quote(text: str) -> str:

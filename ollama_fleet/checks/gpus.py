@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.checks.model import Check, CheckResult, Judge, Subject
 
 HOST = "host"
 
@@ -65,9 +65,16 @@ def _uvm(subject: Subject) -> Iterator[CheckResult]:
     )
 
 
+def _when_used(judge: Judge) -> Judge:
+    """A host that is to have no GPUs and no slices has nothing to prove here."""
+    return lambda subject: (
+        judge(subject) if subject.plan.slices or subject.plan.expected_gpus else ()
+    )
+
+
 CHECKS = (
-    Check("gpu count", _count),
-    Check("driver", _driver),
-    Check("nvidia-uvm", _uvm),
-    Check("gpu health", _health),
+    Check("gpu count", _when_used(_count)),
+    Check("driver", _when_used(_driver)),
+    Check("nvidia-uvm", _when_used(_uvm)),
+    Check("gpu health", _when_used(_health)),
 )

@@ -51,10 +51,13 @@ class Subject:
         return CheckResult(self.plan.host, subject, check, status, *words)
 
 
+Judge = Callable[[Subject], Iterable[CheckResult]]
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing to prove: `ask` gives questions by name, `judge` the results of their answers."""
 
     name: str
-    judge: Callable[[Subject], Iterable[CheckResult]]
+    judge: Judge
     ask: Callable[[HostPlan], dict[str, str]] = lambda plan: {}

@@ -1,23 +1,22 @@
 """What only a real request proves: the API answers, the models are there, tokens come, and the
 weights lie on the slice's own GPUs.
 
-Every slice gets one generation, all at the same time. `/api/ps` alone is never believed: when Ollama
-cannot read its runner's log it reports the whole model as being on the GPU. The driver's list of
-processes says whose memory is where.
+`/api/ps` alone is never believed: when Ollama cannot read its runner's log it reports the whole model
+as being on the GPU. The driver's list of processes says whose memory is where. What is asked stands in
+`requests`.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from ollama_fleet.checks import requests
 from ollama_fleet.checks.model import Check, CheckResult, Subject
-from ollama_fleet.hardware import APP_FIELDS, GpuProcess, parse_processes
-from ollama_fleet.planner.place import full_model_name
-from ollama_fleet.planner.plan import BoundSlice, HostPlan, SlicePlan
+from ollama_fleet.checks.requests import document, documents
+from ollama_fleet.hardware import GpuProcess, parse_processes
+from ollama_fleet.planner.plan import BoundSlice
+from ollama_fleet.store import parse_name
 
-# A large model may take minutes to load from a slow disk.
-GENERATION_TIMEOUT_S = 600
 # Below this no GPU is at work. The bandwidth model of the planner will give a floor per model.
 SLOWEST_TOKENS_PER_S = 3.0
 # Weights that are resident in other than the slice's own GPUs, or in RAM, show as a gap between what
@@ -25,88 +24,9 @@ SLOWEST_TOKENS_PER_S = 3.0
 LEAST_SHARE = 0.5
 
 
-# Where a verification keeps what its generations answered; only root can read it.
-FOLDER = "/run/ollama-fleet/verify"
-
-
-def _start_questions(plan: HostPlan) -> dict[str, str]:
-    """Start one generation per slice, all at once; the other checks ask while they run."""
-    starts = [
-        f"({_generate(item)}\n) >{FOLDER}/{item.name} 2>&1; : >{FOLDER}/{item.name}.done"
-        for item in _busy(plan)
-    ]
-    jobs = "\n".join(f"{{ {start}\n}} >/dev/null 2>&1 &" for start in starts)
-    return {"start": f"rm -rf {FOLDER} && mkdir -p -m 700 {FOLDER} || exit 1\n{jobs}"}
-
-
-def _api_questions(plan: HostPlan) -> dict[str, str]:
-    paths = ("version", "tags")
-    return {"api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths)}
-
-
-def _generation_questions(plan: HostPlan) -> dict[str, str]:
-    """Wait for the generations, then read what came and who holds memory on the GPUs."""
-    names = " ".join(item.name for item in _busy(plan))
-    return {
-        "wait": f"""for name in {names or '""'}; do
-    while [ -n "$name" ] && [ ! -e {FOLDER}/$name.done ]; do sleep 0.05; done
-done""",
-        **{f"generation {item.name}": f"cat {FOLDER}/{item.name}" for item in _busy(plan)},
-        "ps": _get(f"{item.url}/api/ps" for item in _busy(plan)),
-        "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
-        f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
-        "owners": f"""set -- $(cut -d, -f2 {FOLDER}/apps | while read -r pid; do
-    echo "/proc/$pid/cgroup"
-done)
-[ $# -eq 0 ] || grep -H . "$@\"""",
-    }
-
-
-def _busy(plan: HostPlan) -> list[SlicePlan]:
-    """Slices that have a model to answer with."""
-    return [item for item in plan.slices if item.models]
-
-
-def _get(urls: Iterable[str]) -> str:
-    """One curl for all `urls`; the line `#<url>` ends each answer (see `_documents`)."""
-    words = " ".join(urls)
-    return f"curl -s --max-time 10 -w '\\n#%{{url_effective}}\\n' {words}" if words else "true"
-
-
-def _documents(text: str) -> dict[str, dict[str, Any]]:
-    """Answers of `_get`: URL to JSON object; an empty one where none came."""
-    found: dict[str, dict[str, Any]] = {}
-    answer: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("#http"):
-            found[line[1:]] = _document("\n".join(answer))
-            answer = []
-        else:
-            answer.append(line)
-    return found
-
-
-def _generate(item: SlicePlan) -> str:
-    """A short generation; a model that only embeds answers 400 and is asked to embed instead."""
-    model = item.models[0]
-    generate = {
-        "model": model,
-        "prompt": "Answer with one short sentence: are you running?",
-        "stream": False,
-        "options": {"num_predict": 16, "temperature": 0, "seed": 1},
-    }
-    embed = {"model": model, "input": "are you running?"}
-    post = f"curl -sS --max-time {GENERATION_TIMEOUT_S} {item.url}/api"
-    return (
-        f"answer=$({post}/generate -d '{json.dumps(generate)}')\n"
-        f"case $answer in *\"does not support\"*) {post}/embed -d '{json.dumps(embed)}' ;;\n"
-        '*) printf "%s" "$answer" ;; esac'
-    )
-
-
 def _api(subject: Subject) -> Iterator[CheckResult]:
     wanted = subject.plan.ollama.version
-    answers = _documents(subject.text("api"))
+    answers = documents(subject.text("api"))
     for item in subject.slices:
         tags = answers.get(f"{item.plan.url}/api/tags", {})
         found = answers.get(f"{item.plan.url}/api/version", {}).get("version", "no answer")
@@ -122,8 +42,8 @@ def _api(subject: Subject) -> Iterator[CheckResult]:
 
 
 def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckResult:
-    there = {str(model.get("name")) for model in tags.get("models") or []}
-    missing = [model for model in item.plan.models if full_model_name(model) not in there]
+    there = {parse_name(str(model.get("name"))) for model in tags.get("models") or []}
+    missing = [model for model in item.plan.models if parse_name(model) not in there]
     return subject.result(
         item.plan.name,
         "models",
@@ -138,10 +58,12 @@ def _inference(subject: Subject) -> Iterator[CheckResult]:
     for item in subject.slices:
         if not item.plan.models:
             continue
-        answer = _document(subject.text(f"generation {item.plan.name}"))
+        answer = document(subject.text(f"generation {item.plan.name}"))
         embedded = bool(answer.get("embeddings"))
-        good = embedded or (answer.get("done") is True and bool(answer.get("response")))
-        found = "an embedding" if embedded else str(answer.get("response", ""))[:60]
+        # A model that thinks may not have come to its answer within the few tokens that are asked.
+        words = str(answer.get("response") or answer.get("thinking") or "")
+        good = embedded or (answer.get("done") is True and bool(words))
+        found = "an embedding" if embedded else words[:60]
         yield subject.result(
             item.plan.name,
             "inference",
@@ -186,7 +108,7 @@ def _weights(subject: Subject) -> Iterator[CheckResult]:
 def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> CheckResult:
     held = sum(p.used_mib or 0 for p in own if p.gpu_uuid in item.uuids)
     strays = sorted({p.gpu_uuid for p in own if p.gpu_uuid not in item.uuids})
-    answers = _documents(subject.text("ps"))
+    answers = documents(subject.text("ps"))
     loaded = answers.get(f"{item.plan.url}/api/ps", {}).get("models") or []
     size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
     on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
@@ -212,19 +134,10 @@ def _owners(text: str) -> dict[int, str]:
     return {int(pid): unit for pid, unit in found}
 
 
-def _document(text: str) -> dict[str, Any]:
-    """A JSON object; anything else is an empty one."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 # Asked before everything else, so that the generations run meanwhile.
-START = Check("start", lambda subject: (), _start_questions)
+START = Check("start", lambda subject: (), requests.start_questions)
 CHECKS = (
-    Check("api", _api, _api_questions),
-    Check("inference", _inference, _generation_questions),
+    Check("api", _api, requests.api_questions),
+    Check("inference", _inference, requests.generation_questions),
     Check("weights on gpu", _weights),
 )

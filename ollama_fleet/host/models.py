@@ -73,14 +73,14 @@ def _pull_arguments(model: str, registry: str | None) -> str:
 # Success is the last line of the stream and nothing else: errors come inside a 200, too.
 _PULL = """
 api=http://127.0.0.1:{port}/api
-call() {{ curl -sS --fail-with-body --max-time 60 -o /dev/null -X "$1" "$api/$2" -d "$3"; }}
+call() {{ curl --noproxy "*" -sS --fail-with-body --max-time 60 -o /dev/null -X "$1" "$api/$2" -d "$3"; }}
 progress() {{
     tail -n 1 "$log" | sed -n 's/.*"total":\\([0-9]*\\).*"completed":\\([0-9]*\\).*/\\2 \\1/p' |
         awk '{{ printf "  %d of %d MB (%d %%)\\n", $1 / 1e6, $2 / 1e6, 100 * $1 / $2 }}' || :
 }}
 pull() {{ # pull NAME SOURCE REQUEST
     say "pulling $1"
-    curl -sSN --max-time 86400 "$api/pull" -d "$3" >"$log" 2>&1 &
+    curl --noproxy "*" -sSN --max-time 86400 "$api/pull" -d "$3" >"$log" 2>&1 &
     while sleep 0.2; kill -0 $! 2>/dev/null; do
         waited=$((${{waited:-0}} + 1))
         [ $((waited % 25)) -ne 0 ] || progress

@@ -50,8 +50,13 @@ def read_installed(answers: Answers) -> InstalledReleases:
 
 
 def install_script(release: Release, found: InstalledReleases) -> str | None:
-    """Shell that brings `release` onto the host, or None when it is there and current."""
-    digest = release.sha256[found.arch]
+    """Shell that brings `release` onto the host, or None when it is there and current.
+
+    None as well for an architecture without a pinned checksum: preflight fails such a host.
+    """
+    digest = release.sha256.get(found.arch)
+    if digest is None:
+        return None
     steps = []
     if found.prefixes.get(release.prefix) != digest:
         steps.append(_fetch_and_unpack(release, found.arch, digest))
@@ -102,14 +107,16 @@ say "unpacking Ollama $version"
 rm -rf "$staging"
 trap 'rm -rf "$staging"' EXIT
 mkdir -p "$staging" || fail "cannot write to {PREFIX} (is the disk full?)"
-tar --extract --zstd --no-same-owner --file "$archive" --directory "$staging" ||
+tar --extract --use-compress-program=zstd --no-same-owner --file "$archive" --directory "$staging" ||
     fail "cannot unpack $url (is the disk full?); Ollama here is unchanged"
-HOME=/ timeout 30 "$staging/bin/ollama" --version 2>&1 | grep -qwF "$version" ||
+HOME=/ OLLAMA_HOST=127.0.0.1:1 timeout 30 "$staging/bin/ollama" --version 2>&1 | grep -qwF "$version" ||
     fail "$url does not hold an Ollama $version that runs here; Ollama here is unchanged"
 echo "$digest" >"$staging/.sha256"
-rm -rf "$prefix"
+# Another archive of this very version may be running: it is only moved aside until the new one stands.
+rm -rf "$prefix.fleet-old"
+[ ! -e "$prefix" ] || mv -T "$prefix" "$prefix.fleet-old"
 mv -T "$staging" "$prefix"
-rm -f "$archive"
+rm -rf "$prefix.fleet-old" "$archive"
 trap - EXIT
 """
 

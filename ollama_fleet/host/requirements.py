@@ -5,6 +5,7 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.state import StateStage
 from pyinfra.operations import apt, dnf
 
 from ollama_fleet.host.answers import HostAnswers, no_answer
@@ -33,6 +34,8 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
         return
     facts = read_facts(answers)
     wrong = problems(plan, facts)
+    if wrong and host.state.current_stage == StateStage.Prepare:
+        fail_host(host.state, host, wrong)  # says it now: a dry run never gets to the failing
     if wrong:
         yield FunctionCommand(fail_host, (wrong,), {})
     elif facts.missing_commands:

@@ -12,13 +12,15 @@ from pyinfra.api import Host, State, StringCommand
 
 from ollama_fleet.render import MARKER, HostFile
 
-LOCK = "/run/ollama-fleet.lock"
+# Only root can open it: whoever can open a file can lock it.
+RUN_DIR = "/run/ollama-fleet"
 
 # The whole script is one function, so that the shell has read all of it before it runs any: nothing
 # in it can eat the rest as its input, and a lost connection cannot cut it in half. HUP and PIPE are
 # ignored for the same reason.
 _PRELUDE = f"""
 set -eu
+umask 022
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 trap '' HUP PIPE
@@ -26,10 +28,13 @@ say() {{ echo "$*" 2>/dev/null || :; }}
 fail() {{ echo "$*" >&2; exit 1; }}
 put() {{ # put PATH MODE, content base64-coded on stdin: staged beside the target, then moved
     mkdir -p "${{1%/*}}"
-    if [ -e "$1" ] && ! grep -qsF '{MARKER}' "$1"; then cp -p "$1" "$1.before-fleet"; fi
+    if [ -e "$1" ] && ! grep -qsF -e '{MARKER}' -e '  /etc/tmpfiles.d/ollama.conf' "$1"; then
+        cp -p "$1" "$1.before-fleet"
+    fi
     base64 -d >"$1.fleet-new" && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1"
 }}
-exec 9>{LOCK}
+mkdir -p -m 700 {RUN_DIR}
+exec 9>{RUN_DIR}/lock
 flock -n 9 || fail "another deploy is changing this host right now; wait for it, then run again"
 """
 

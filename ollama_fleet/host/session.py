@@ -26,7 +26,8 @@ def begin(host: Host) -> HostPlan:
     """Tune the connection and return the host's plan. Raises BadInventoryError for all hosts."""
     disable_nagle(host)
     plan = host.data.get("plan") or _plan_from_data(host)
-    return replace(plan, release=_release(host))
+    timeout_s = int(host.data.get("verify_timeout_s") or plan.verify_timeout_s)
+    return replace(plan, release=_release(host), verify_timeout_s=timeout_s)
 
 
 def _plan_from_data(host: Host) -> HostPlan:

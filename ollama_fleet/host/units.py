@@ -18,14 +18,14 @@ from ollama_fleet.convergence import (
 )
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, no_answer
-from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.host.scripts import RUN_DIR, Script, change_script, fail_host, put_file
 from ollama_fleet.planner.bind import CannotBindError, bind
-from ollama_fleet.planner.plan import DEVICES_UNIT, MODELS_DIR, USER, HostPlan
+from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, MODELS_DIR, USER, HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
 
 # Restarts that were announced but not done yet; on /run, because a reboot does them all.
-PENDING_DIR = "/run/ollama-fleet/restart"
+PENDING_DIR = f"{RUN_DIR}/restart"
 OWNED = (
     f"{UNIT_DIR}/ollama-*.service",
     f"{UNIT_DIR}/ollama-*.service.d/*.conf",
@@ -34,7 +34,12 @@ OWNED = (
     "/etc/tmpfiles.d/ollama.conf",
     DEVICES_SCRIPT,
 )
-UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState")
+UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+# Our two files by name: the host's other ones are not ours to apply, or to fail at.
+MAKE_ACCOUNT = (
+    "systemd-sysusers /etc/sysusers.d/ollama.conf\n"
+    "systemd-tmpfiles --create /etc/tmpfiles.d/ollama.conf"
+)
 
 
 def questions(units: tuple[str, ...]) -> dict[str, str]:
@@ -43,7 +48,8 @@ def questions(units: tuple[str, ...]) -> dict[str, str]:
         **HARDWARE_QUESTIONS,
         "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
 [ $# -eq 0 ] || {{ stat -c '%a %n' "$@" && sha256sum "$@"; }}""",
-        "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} {' '.join((*units, STOCK_UNIT))}",
+        "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} "
+        f"{' '.join((*units, DEVICES_UNIT, LOADER_UNIT, STOCK_UNIT))}",
         "pending": f"ls {PENDING_DIR} 2>/dev/null; true",
         "account": f"getent passwd {USER} && [ -d {MODELS_DIR}/blobs ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
@@ -78,6 +84,7 @@ def _units(text: str) -> dict[str, UnitState]:
                 values.get("LoadState", ""),
                 values.get("ActiveState", ""),
                 values.get("UnitFileState", ""),
+                values.get("NeedDaemonReload") == "yes",
             )
     return states
 
@@ -90,7 +97,7 @@ def converge_script(difference: Difference) -> str:
         *_announce(begun),
         *_remove(difference),
         *map(put_file, difference.write),
-        *(["systemd-sysusers && systemd-tmpfiles --create"] if difference.make_account else []),
+        *([MAKE_ACCOUNT] if difference.make_account else []),
         "systemctl daemon-reload",
         *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
         *_begin(restart, begun),

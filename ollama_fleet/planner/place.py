@@ -1,6 +1,7 @@
 """`HostSpec` to `HostPlan`: which port each slice gets and what its server is told."""
 
 from collections.abc import Iterable
+from itertools import count
 
 from ollama_fleet.planner.plan import (
     CUDA_CACHE_DIR,
@@ -49,10 +50,14 @@ def _expected_gpus(spec: HostSpec) -> tuple[tuple[str, int], ...] | None:
 
 
 def _ports(slices: Iterable[SliceSpec]) -> dict[str, int]:
-    """Written ports stay; the others get the first free ones, in the order of the file."""
-    ports = {item.name: item.port for item in slices if item.port is not None}
-    free = (port for port in range(FIRST_SLICE_PORT, 49152) if port not in set(ports.values()))
-    return {item.name: ports.get(item.name) or next(free) for item in slices}
+    """Written ports stay; the others follow from the first GPU, so that no neighbour moves them."""
+    items = list(slices)
+    ports = {item.name: item.port for item in items if item.port is not None}
+    for item in items:
+        if item.name not in ports:
+            wanted = FIRST_SLICE_PORT + min((g for g in item.gpus if isinstance(g, int)), default=0)
+            ports[item.name] = next(p for p in count(wanted) if p not in ports.values())
+    return ports
 
 
 def _slice(spec: SliceSpec, port: int) -> SlicePlan:

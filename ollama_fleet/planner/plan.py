@@ -64,6 +64,7 @@ class HostPlan:
     """Everything that one host will be; travels to pyinfra as one value of host data.
 
     `expected_gpus` are (name, count) pairs in PCI order, or None when the inventory names none.
+    `verify_timeout_s` bounds the generation that proves a slice, its load included.
     """
 
     host: str
@@ -72,6 +73,7 @@ class HostPlan:
     extra_models: tuple[str, ...]
     loader_port: int
     release: Release | None = None
+    verify_timeout_s: int = 600
 
     @property
     def models(self) -> tuple[str, ...]:

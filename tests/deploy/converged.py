@@ -27,7 +27,13 @@ def transcript(answers: Mapping[str, str], codes: Mapping[str, int] | None = Non
 
 def preflight_answers(**changes: str) -> dict[str, str]:
     """A Debian host with all commands and the GPUs of the example."""
-    system = {"user": "0", "machine": "x86_64", "os": "ID=debian", "systemd": "", "commands": ""}
+    system = {
+        "user": "0",
+        "machine": "x86_64",
+        "os": "ID=debian",
+        "systemd": "systemd 252 (252.39-1)",
+        "commands": "",
+    }
     return {**system, **HARDWARE, **changes}
 
 

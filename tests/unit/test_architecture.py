@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "preflight": {"hardware", "planner", "questions"},
     "render": {"planner"},
     "convergence": {"render"},
-    "checks": {"hardware", "planner", "questions"},
+    "checks": {"hardware", "planner", "questions", "store"},
     "inventory": {"load", "planner", "problems", "spec", "yamlfile"},
     "report": {"checks", "planner"},
 }

@@ -1,0 +1,122 @@
+"""The requests that a verification makes on the host: what is asked of each slice's API, and how the
+answers are taken apart. Pure text; `serving` judges."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ollama_fleet.hardware import APP_FIELDS
+from ollama_fleet.planner.plan import HostPlan, SlicePlan
+
+# Where a verification keeps what its generations answered: of its own, for two may run at once ($$ is
+# the same in every question of one script). Only root can read it.
+FOLDER = "/run/ollama-fleet/verify.$$"
+# Loopback never goes through a proxy that the host's environment may name.
+CURL = "curl --noproxy '*' -sS"
+# With a shorter keep_alive a model may be gone before its memory is looked at.
+LEAST_KEEP_ALIVE_S = 15 * 60
+UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+
+def start_questions(plan: HostPlan) -> dict[str, str]:
+    """Start one generation per slice, all at once; the other checks ask while they run."""
+    starts = [
+        f"({_generate(item, plan.verify_timeout_s)}\n) >{FOLDER}/{item.name} 2>&1; "
+        f": >{FOLDER}/{item.name}.done"
+        for item in _busy(plan)
+    ]
+    jobs = "\n".join(f"{{ {start}\n}} >/dev/null 2>&1 &" for start in starts)
+    return {
+        "start": f"mkdir -p -m 700 /run/ollama-fleet && mkdir -m 700 {FOLDER} || exit 1\n{jobs}"
+    }
+
+
+def api_questions(plan: HostPlan) -> dict[str, str]:
+    """Version and models of every slice."""
+    paths = ("version", "tags")
+    return {"api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths)}
+
+
+def generation_questions(plan: HostPlan) -> dict[str, str]:
+    """Wait for the generations, then read what came and who holds memory on the GPUs."""
+    names = " ".join(item.name for item in _busy(plan))
+    tries = 20 * (plan.verify_timeout_s + 30)
+    return {
+        "wait": f"""tries=0
+for name in {names or '""'}; do
+    while [ -n "$name" ] && [ ! -e {FOLDER}/$name.done ] && [ $tries -lt {tries} ]; do
+        tries=$((tries + 1)); sleep 0.05
+    done
+done""",
+        **{f"generation {item.name}": f"cat {FOLDER}/{item.name}" for item in _busy(plan)},
+        "ps": _get(f"{item.url}/api/ps" for item in _busy(plan)),
+        "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
+        f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
+        "owners": f"""set -- $(cut -d, -f2 {FOLDER}/apps | while read -r pid; do
+    echo "/proc/$pid/cgroup"
+done)
+[ $# -eq 0 ] || grep -H . "$@\"
+rm -rf {FOLDER}""",
+    }
+
+
+def documents(text: str) -> dict[str, dict[str, Any]]:
+    """Answers of several requests (see `_get`): URL to JSON object, empty where none came."""
+    found: dict[str, dict[str, Any]] = {}
+    answer: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("#http"):
+            found[line[1:]] = document("\n".join(answer))
+            answer = []
+        else:
+            answer.append(line)
+    return found
+
+
+def document(text: str) -> dict[str, Any]:
+    """A JSON object; anything else is an empty one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _busy(plan: HostPlan) -> list[SlicePlan]:
+    """Slices that have a model to answer with."""
+    return [item for item in plan.slices if item.models]
+
+
+def _get(urls: Iterable[str]) -> str:
+    """One curl for all `urls`; the line `#<url>` ends each answer."""
+    words = " ".join(urls)
+    marker = "-w '\\n#%{url_effective}\\n'"
+    return f"{CURL} --max-time 10 {marker} {words} 2>/dev/null" if words else "true"
+
+
+def _generate(item: SlicePlan, timeout_s: int) -> str:
+    """A short generation; a model that only embeds answers 400 and is asked to embed instead."""
+    generate = {
+        "model": item.models[0],
+        "prompt": "Answer with one short sentence: are you running?",
+        "stream": False,
+        "think": False,
+        "options": {"num_predict": 16, "temperature": 0, "seed": 1},
+        **_keep_alive(item),
+    }
+    embed = {"model": item.models[0], "input": "are you running?", **_keep_alive(item)}
+    post = f"{CURL} --max-time {timeout_s} {item.url}/api"
+    return f"""{CURL} --max-time 10 -f -o /dev/null {item.url}/api/version || exit 0
+answer=$({post}/generate -d '{json.dumps(generate)}')
+case $answer in
+*"does not support"*) {post}/embed -d '{json.dumps(embed)}' ;;
+*) printf "%s" "$answer" ;;
+esac"""
+
+
+def _keep_alive(item: SlicePlan) -> dict[str, int]:
+    """Longer for this request where the planned one is short; else the server's own holds."""
+    planned = item.environment.get("OLLAMA_KEEP_ALIVE", "-1")
+    value = planned.rstrip("mshu")
+    seconds = float(value) * UNITS_S.get(planned[len(value) :], 1)
+    return {"keep_alive": LEAST_KEEP_ALIVE_S} if 0 <= seconds < LEAST_KEEP_ALIVE_S else {}
