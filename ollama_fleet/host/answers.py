@@ -31,6 +31,6 @@ class HostAnswers(FactBase[dict[str, Answer]]):
 
 
 def no_answer() -> FunctionCommand:
-    """Fails a host that printed nothing at all: its login shell is not what it says."""
+    """Fails a host that did not answer what was asked: its login shell is not what it says."""
     said = "the host gave no answer; is its login shell a POSIX shell, with no forced command?"
     return FunctionCommand(fail_host, ([said],), {})

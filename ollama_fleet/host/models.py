@@ -114,8 +114,9 @@ def models_present(plan: HostPlan) -> Generator[Any, None, None]:
 
         models_present(name="Fetch the models", plan=plan)
     """
-    answers = host.get_fact(HostAnswers, questions=questions(plan.models))
-    if not answers:
+    asked = questions(plan.models)
+    answers = host.get_fact(HostAnswers, questions=asked)
+    if not asked.keys() <= answers.keys():
         yield no_answer()
         return
     missing = missing_models(plan.models, answers)

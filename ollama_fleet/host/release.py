@@ -137,8 +137,9 @@ def release_installed(release: Release) -> Generator[Any, None, None]:
 
         release_installed(name="Install Ollama", release=plan.ollama)
     """
-    answers = host.get_fact(HostAnswers, questions=QUESTIONS)
-    if not answers:
+    asked = QUESTIONS
+    answers = host.get_fact(HostAnswers, questions=asked)
+    if not asked.keys() <= answers.keys():
         yield no_answer()
         return
     script = install_script(release, read_installed(answers))

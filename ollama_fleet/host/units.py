@@ -173,8 +173,9 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         units_converged(name="Run the slices", plan=plan)
     """
     units = ("ollama.target", *(item.unit for item in plan.slices))
-    answers = host.get_fact(HostAnswers, questions=questions(units))
-    if not answers:
+    asked = questions(units)
+    answers = host.get_fact(HostAnswers, questions=asked)
+    if not asked.keys() <= answers.keys():
         yield no_answer()
         return
     try:

@@ -44,8 +44,9 @@ def checks_hold(plan: HostPlan) -> Generator[Any, None, None]:
     if host.state.current_stage == StateStage.Prepare:
         host.noop("verified when the deploy has run")
         return
-    answers = host.get_fact(HostAnswers, questions=verification_questions(plan))
-    if not answers:
+    asked = verification_questions(plan)
+    answers = host.get_fact(HostAnswers, questions=asked)
+    if not asked.keys() <= answers.keys():
         yield no_answer()
         return
     results = judge(plan, answers)

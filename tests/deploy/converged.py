@@ -81,7 +81,7 @@ def host_data(**changes: list[str]) -> dict[str, Any]:
     """Host data of a converged @fake host; `changes` replaces whole transcripts."""
     facts = {
         "preflight": ("id -u", transcript(preflight_answers())),
-        "release": ("readlink", transcript(release_answers())),
+        "release": (f"readlink {release.CURRENT}", transcript(release_answers())),
         "units": ("getent passwd", transcript(unit_answers())),
         "models": ("-printf", transcript(model_answers())),
         "verify": ("/api/generate", transcript(healthy())),
