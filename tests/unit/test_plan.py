@@ -75,3 +75,11 @@ def test_models_of_all_slices_are_wanted_once() -> None:
     )
     assert plan.models == ("qwen3:8b", "nomic-embed-text:latest", "tinyllama:latest")
     assert hardware(2).gpus[0].minor == 7
+
+
+def test_removing_a_slice_moves_no_port() -> None:
+    a, b, c = ({"name": name, "gpus": [gpu]} for gpu, name in enumerate("abc"))
+    before = {item.name: item.port for item in host_plan(a, b, c).slices}
+    after = {item.name: item.port for item in host_plan(b, c).slices}
+    assert after == {"b": before["b"], "c": before["c"]}
+    assert before == {"a": 11434, "b": 11435, "c": 11436}

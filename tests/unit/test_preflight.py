@@ -1,0 +1,73 @@
+"""What keeps a plan from a host, in words with a remedy."""
+
+from dataclasses import replace
+
+import pytest
+
+from ollama_fleet.hardware import Hardware, parse_gpus
+from ollama_fleet.preflight import HostFacts, is_model, problems
+from tests.unit.examples import UUIDS, gpu, hardware, host_plan
+
+PLAN = host_plan({"name": "a", "gpus": [0]}, gpus=[{"model": "RTX 3090", "count": 2}])
+GOOD = HostFacts(True, "amd64", "x86_64", "apt", 252, (), hardware(2))
+
+
+def test_a_good_host_has_no_problem() -> None:
+    assert problems(PLAN, GOOD) == []
+
+
+def gpus(**changes: object) -> Hardware:
+    found = tuple(replace(gpu(position), **changes) for position in range(2))
+    return replace(hardware(2), gpus=found)
+
+
+CASES = [
+    ({"is_root": False}, "log in as root or set `ssh: {sudo: true}`"),
+    ({"systemd": None}, "systemd is not running"),
+    ({"systemd": 237}, "systemd 237 is too old; 239 or newer"),
+    ({"arch": "arm64", "machine": "aarch64"}, "no checksum of Ollama 0.32.15 for arm64"),
+    ({"arch": None, "machine": "riscv64"}, "riscv64 is no architecture"),
+    ({"missing_commands": ("curl",), "package_family": None}, "curl missing and no apt or dnf"),
+    ({"hardware": Hardware()}, "no NVIDIA GPU on the PCI bus"),
+    (
+        {"hardware": Hardware(pci_gpus=("0000:17:00.0",), smi_code=9, smi_message="couldn't")},
+        "the NVIDIA driver is not loaded",
+    ),
+    ({"hardware": gpus(driver_version="535.1.2")}, "driver 535.1.2 is too old"),
+    ({"hardware": gpus(lost=True)}, "is lost; reboot the host"),
+    ({"hardware": gpus(name="NVIDIA GeForce RTX 4090")}, "the inventory expects GPUs"),
+    ({"hardware": replace(hardware(2), loaded_driver="570.1")}, "570.1 is loaded, but 580.95.05"),
+    ({"hardware": replace(hardware(2), pci_gpus=("a", "b", "c"))}, "3 NVIDIA GPUs on the PCI bus"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), CASES, ids=[case[1][:30] for case in CASES])
+def test_what_is_wrong_is_said(changes: dict, words: str) -> None:
+    assert any(words in problem for problem in problems(PLAN, replace(GOOD, **changes)))
+
+
+def test_a_host_without_slices_needs_no_gpu() -> None:
+    assert problems(host_plan(), replace(GOOD, hardware=Hardware())) == []
+
+
+def test_unified_memory_that_is_not_told_is_no_lost_gpu() -> None:
+    row = f"0, {UUIDS[0]}, NVIDIA GB10, 00000000:01:00.0, 580.95.05, [N/A], [N/A], 12.1, 40, Enabled, [N/A]"
+    (found,) = parse_gpus(row, {})
+    assert found.memory_total_mib is None and not found.lost
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "same"),
+    [
+        ("NVIDIA GeForce RTX 3090", "RTX 3090", True),
+        ("NVIDIA GeForce RTX 3090", "3090", True),
+        ("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090", True),
+        ("NVIDIA GeForce RTX 3090 Ti", "RTX 3090", False),
+        ("NVIDIA H100 80GB HBM3", "H100", True),
+        ("NVIDIA A100-SXM4-80GB", "A100", True),
+        ("NVIDIA A100-SXM4-80GB", "A100 40GB", False),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000", False),
+    ],
+)
+def test_a_model_is_known_by_its_words(found: str, wanted: str, same: bool) -> None:
+    assert is_model(found, wanted) == same
