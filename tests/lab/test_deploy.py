@@ -126,11 +126,14 @@ def test_slices_that_swap_gpus_and_names_end_as_planned(deployed: Fleet) -> None
     units = deployed.sh(
         "t1", "systemctl list-units --plain --no-legend 'ollama-*' | awk '{print $1}'"
     )
-    assert units.split() == [
-        "ollama-chat.service",
-        "ollama-coder.service",
-        "ollama-devices.service",
-    ]
+    assert units.split() == ["ollama-chat.service", "ollama-coder.service"]
+    uuids = deployed.sh("t1", "nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
+    for name, gpu, port in (("chat", 1, 11435), ("coder", 0, 11434)):
+        pid = deployed.pids("t1", name)[name]
+        environment = deployed.sh("t1", f"tr '\\0' '\\n' </proc/{pid}/environ").splitlines()
+        assert f"CUDA_VISIBLE_DEVICES={uuids[gpu]}" in environment
+        assert f"OLLAMA_HOST=127.0.0.1:{port}" in environment
+    assert deployed.deploy().changed() == {}
 
 
 def test_slices_come_back_after_a_reboot(deployed: Fleet) -> None:
@@ -174,24 +177,79 @@ def test_the_stock_ollama_unit_is_stopped_and_stays_so(fleet: Fleet, t1: str) ->
     assert fleet.deploy().changed() == {}
 
 
-@pytest.mark.parametrize("moment", [0.9, 1.3, 1.8, 2.4, 3.2])
-def test_a_killed_run_is_made_good_by_the_next(fleet: Fleet, t1: str, moment: float) -> None:
+@pytest.mark.parametrize(
+    "words", ["downloading", "unpacking", "Creating user", "starting ollama", "pulling", "Verify"]
+)
+def test_a_killed_run_is_made_good_by_the_next(fleet: Fleet, t1: str, words: str) -> None:
+    """Killed at the moment at which it says `words`."""
     fleet.add(t1, CHAT, CODE)
-    running = subprocess.Popen(
-        fleet.command("-y"),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    )
-    time.sleep(moment)
+    running = start(fleet)
+    read_until(running, words)
     running.send_signal(signal.SIGKILL)
     running.wait()
     # What the killed run had begun on the host may still hold its lock for a moment.
-    fleet.sh(t1, "flock -w 30 /run/ollama-fleet.lock true || true")
+    fleet.sh(t1, "[ ! -e /run/ollama-fleet/lock ] || flock -w 30 /run/ollama-fleet/lock true")
     run = fleet.deploy()
     assert run.code == 0, run.text
     assert fleet.deploy().changed() == {}
+
+
+def test_ctrl_c_is_no_success(fleet: Fleet, t1: str) -> None:
+    fleet.add(t1, CHAT)
+    running = start(fleet)
+    read_until(running, "unpacking")
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=30)[0]
+    assert running.returncode == 130
+    assert "Run the same command again" in said and "Traceback" not in said
+
+
+def test_a_second_deploy_at_the_same_time_leaves(fleet: Fleet, t1: str) -> None:
+    fleet.add(t1, CHAT)
+    fleet.sh(
+        t1,
+        "mkdir -p -m 700 /run/ollama-fleet && (setsid flock /run/ollama-fleet/lock sleep 8 "
+        ">/dev/null 2>&1 &) ; sleep 0.3",
+    )
+    run = fleet.deploy()
+    assert run.code == 1
+    assert "another deploy is changing this host right now" in run.text
+
+
+def test_a_strict_umask_of_root_changes_nothing(fleet: Fleet, t1: str) -> None:
+    fleet.sh(t1, "echo 'session optional pam_umask.so umask=077' >>/etc/pam.d/common-session")
+    assert fleet.sh(t1, "umask") == "0077"
+    fleet.add(t1, CHAT)
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+
+
+def test_a_taken_port_is_told_at_once(fleet: Fleet, t1: str) -> None:
+    fleet.sh(
+        t1,
+        "setsid python3 -m http.server --bind 127.0.0.1 11434 >/dev/null 2>&1 </dev/null & sleep 0.5",
+    )
+    fleet.add(t1, CHAT)
+    started = time.monotonic()
+    run = fleet.deploy()
+    assert run.code == 1
+    assert "ollama-chat.service does not start; its last words:" in run.text
+    assert "address already in use" in run.text
+    assert time.monotonic() - started < 60
+
+
+def test_slices_wait_for_a_driver_that_comes_late(deployed: Fleet) -> None:
+    deployed.lab.fault("t1", "uvm-missing")
+    deployed.lab.reboot("t1")
+    deployed.sh("t1", "sleep 5")
+    assert deployed.lab.ssh("t1", "curl -fs 127.0.0.1:11434/api/version").returncode != 0
+    deployed.lab.clear("t1", "uvm-missing")
+    deployed.sh(
+        "t1", "timeout 90 sh -c 'until systemctl is-active -q ollama-code; do sleep 0.5; done'"
+    )
+    run = deployed.deploy()
+    assert run.code == 0, run.text
+    assert run.changed() == {}
 
 
 def test_a_user_with_sudo_does_as_well_as_root(fleet: Fleet, t1: str) -> None:
@@ -239,3 +297,24 @@ def test_other_gpus_than_expected_are_refused(fleet: Fleet, t1: str) -> None:
     run = fleet.deploy()
     assert run.code == 1
     assert "the inventory expects GPUs ['RTX 4090', 'RTX 4090'], the host has" in run.text
+
+
+def start(fleet: Fleet) -> "subprocess.Popen[str]":
+    """A deploy in the background, whose output can be read."""
+    return subprocess.Popen(
+        fleet.command("-y"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def read_until(running: "subprocess.Popen[str]", words: str) -> None:
+    """Read its output up to the first line that holds `words`."""
+    assert running.stdout
+    for line in running.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"never said '{words}'")

@@ -70,6 +70,49 @@ def test_a_runner_that_crashes_is_told_in_ollama_s_words(serving: Fleet) -> None
     assert serving.deploy().code == 0
 
 
+def test_a_hung_slice_is_told_after_the_time_it_is_given(serving: Fleet) -> None:
+    serving.lab.fault("t1", "ollama-hung")
+    try:
+        run = serving.deploy("--data", "verify_timeout_s=6")
+    finally:
+        serving.lab.clear("t1", "ollama-hung")
+    assert run.code == 1 and "t1 chat: inference failed" in run.text
+    serving.sh("t1", "systemctl restart ollama.target")
+    assert serving.deploy().code == 0
+
+
+def test_a_host_that_lost_its_network_is_told_and_comes_back(serving: Fleet) -> None:
+    serving.lab.fault("t1", "network-cut")
+    try:
+        run = serving.deploy("--data", "ssh_connect_retries=0")
+    finally:
+        serving.lab.clear("t1", "network-cut")
+    assert run.code == 1 and "[t1]" in run.text and "Traceback" not in run.text
+    assert serving.deploy().changed() == {}
+
+
+def test_a_model_that_cannot_be_pulled_is_named(serving: Fleet) -> None:
+    """The archive is there already; now the model's blobs come cut short, then it does not exist."""
+    chat = CHAT | {"models": ["qwen3:8b", "llama3.2:1b"]}
+    serving.add("t1", chat, CODE)
+    serving.lab.fault("mirror", "mirror-truncating")
+    try:
+        run = serving.deploy()
+    finally:
+        serving.lab.clear("mirror", "mirror-truncating")
+    assert run.code == 1
+    assert "cannot pull llama3.2:1b from 10.77.0.2/library/llama3.2:1b" in run.text
+    serving.add("t1", CHAT | {"models": ["qwen3:8b", "nothing-like-it"]}, CODE)
+    run = serving.deploy()
+    assert run.code == 1 and "file does not exist" in run.text
+    serving.add("t1", chat, CODE)
+    run = serving.deploy()
+    assert run.code == 0, run.text
+    assert serving.sh("t1", "systemctl is-active ollama-loader.service || true") == "inactive"
+    serving.add("t1", CHAT, CODE)
+    assert serving.deploy().code == 0
+
+
 def test_a_slice_whose_device_list_was_opened_is_found_out(serving: Fleet) -> None:
     """A hand-made drop-in is not ours to delete; that it breaks the isolation is ours to say."""
     folder = "/etc/systemd/system/ollama-chat.service.d"

@@ -221,6 +221,26 @@ def test_every_failure_says_what_to_do() -> None:
             assert bool(result.remedy) == result.failed
 
 
+def test_a_model_that_is_still_thinking_answers() -> None:
+    thinking = {"response": "", "thinking": "Okay, so", "done": True, "eval_count": 16}
+    answer = json.dumps({**thinking, "eval_duration": 10**8})
+    assert failures(judged({"generation chat": answer})) == []
+
+
+def test_a_host_without_slices_and_gpus_has_nothing_to_prove_of_them() -> None:
+    answers = {name: Answer("", 1) for name in healthy()}
+    assert failures(judge(host_plan(), answers)) == []
+
+
+@pytest.mark.parametrize(
+    ("planned", "asked"), [("-1", None), ("0", 900), ("30s", 900), ("5m", 900), ("1h", None)]
+)
+def test_a_short_keep_alive_is_longer_for_the_proof(planned: str, asked: int | None) -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"], "keep_alive": planned})
+    question = verification_questions(plan)["start"]
+    assert (f'"keep_alive": {asked}' in question) == (asked is not None)
+
+
 def test_a_model_that_embeds_needs_no_tokens() -> None:
     results = judged({"generation chat": '{"embeddings":[[0.1,0.2]]}'})
     assert failures(results) == []

@@ -125,6 +125,15 @@ def test_a_run_killed_before_its_restart_is_made_good() -> None:
     assert compare(wanted, found).restart == ("ollama-code.service",)
 
 
+def test_a_run_killed_before_its_reload_is_made_good() -> None:
+    wanted = rendered(host_plan(CHAT))
+    found = deployed(wanted)
+    stale = {**found.units, "ollama.target": replace(RUNNING, needs_reload=True)}
+    difference = compare(wanted, replace(found, units=stale))
+    assert difference.reload and not difference.restart
+    assert "systemctl daemon-reload" in converge_script(difference)
+
+
 @pytest.mark.parametrize(
     "stock",
     [UnitState("loaded", "active", "enabled"), UnitState("loaded", "inactive", "enabled"),
