@@ -53,12 +53,12 @@ def pull_script(missing: list[str], broken: list[str], plan: HostPlan) -> str:
     registry = plan.ollama.registry
     removals = [f"rm -f {MODELS_DIR}/blobs/{name}" for name in broken]
     pulls = [f"pull {_pull_arguments(model, registry)}" for model in missing]
-    prepare = _PULL.format(port=plan.loader_port, loader=LOADER_UNIT)
+    prepare = _PULL.format(port=plan.loader_port, loader=LOADER_UNIT, models=MODELS_DIR)
     return change_script([*removals, prepare, *pulls])
 
 
 def _pull_arguments(model: str, registry: str | None) -> str:
-    """Arguments of the shell function `pull`: name, name at the source, request to pull it."""
+    """Arguments of the shell function `pull`: name, name at the source, request, its manifest."""
     source, insecure = model, False
     name = parse_name(model)
     if registry and name.is_public:
@@ -67,19 +67,18 @@ def _pull_arguments(model: str, registry: str | None) -> str:
         insecure = url.scheme == "http"
         source = f"{url.netloc}/{name.namespace}/{name.model}:{name.tag}"
     request = json.dumps({"model": source, "insecure": insecure})
-    return " ".join(map(shlex.quote, (model, source, request)))
+    return " ".join(map(shlex.quote, (model, source, request, parse_name(source).path)))
 
 
 # Success is the last line of the stream and nothing else: errors come inside a 200, too.
 _PULL = """
 api=http://127.0.0.1:{port}/api
-call() {{ curl --noproxy "*" -sS --fail-with-body --max-time 60 -o /dev/null -X "$1" "$api/$2" -d "$3"; }}
+call() {{ curl --noproxy "*" -sSf --max-time 60 -o /dev/null -X "$1" "$api/$2" -d "$3"; }}
 progress() {{
     tail -n 1 "$log" | sed -n 's/.*"total":\\([0-9]*\\).*"completed":\\([0-9]*\\).*/\\2 \\1/p' |
         awk '{{ printf "  %d of %d MB (%d %%)\\n", $1 / 1e6, $2 / 1e6, 100 * $1 / $2 }}' || :
 }}
-pull() {{ # pull NAME SOURCE REQUEST
-    say "pulling $1"
+pull_once() {{ # pull_once NAME SOURCE REQUEST
     curl --noproxy "*" -sSN --max-time 86400 "$api/pull" -d "$3" >"$log" 2>&1 &
     while sleep 0.2; kill -0 $! 2>/dev/null; do
         waited=$((${{waited:-0}} + 1))
@@ -90,6 +89,25 @@ pull() {{ # pull NAME SOURCE REQUEST
     *'"status":"success"'*) ;;
     *) fail "cannot pull $1 from $2: $(tail -n 1 "$log" | tail -c 500)" ;;
     esac
+}}
+sound() {{ # sound MANIFEST: hash its blobs, for Ollama believes any file that lies under the name
+    sound=0
+    for digest in $(grep -o 'sha256:[0-9a-f]*' "{models}/manifests/$1" | sort -u); do
+        blob={models}/blobs/sha256-${{digest#sha256:}}
+        echo "${{digest#sha256:}}  $blob" | sha256sum --check --status && continue
+        rm -f "$blob"
+        sound=1
+    done
+    return $sound
+}}
+pull() {{ # pull NAME SOURCE REQUEST MANIFEST
+    say "pulling $1"
+    pull_once "$1" "$2" "$3"
+    if ! sound "$4"; then
+        say "  a blob of $1 was broken and is fetched again"
+        pull_once "$1" "$2" "$3"
+        sound "$4" || fail "$2 is broken at its source: a blob's sha256 is not its name"
+    fi
     if [ "$1" != "$2" ]; then
         call POST copy "{{\\"source\\":\\"$2\\",\\"destination\\":\\"$1\\"}}"
         call DELETE delete "{{\\"model\\":\\"$2\\"}}"

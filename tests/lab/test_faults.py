@@ -30,7 +30,7 @@ FAULTS = [
         "uvm-missing",
         {},
         "systemctl kill -s KILL ollama-chat",
-        ["nvidia-uvm failed", "not loaded: CUDA cannot start"],
+        ["ollama-chat.service does not start", "/dev/nvidia-uvm is missing"],
     ),
     ("ollama-slow", {"tokens_per_s": 2.5}, "", ["t1 chat: speed failed", "found:    2.5 tokens/s"]),
 ]

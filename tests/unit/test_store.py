@@ -1,6 +1,7 @@
 """Ollama's store: names, manifests, and what counts as a whole model."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -64,5 +65,10 @@ def test_a_mirror_is_asked_by_its_own_name_and_the_model_keeps_the_short_one() -
     plan = replace(plan, release=replace(plan.ollama, registry="http://10.0.0.1:5000"))
     script = pull_script(["qwen3:8b", "hf.co/u/r:Q4"], [], plan)
     request = '{"model": "10.0.0.1:5000/library/qwen3:8b", "insecure": true}'
-    assert f"pull qwen3:8b 10.0.0.1:5000/library/qwen3:8b '{request}'" in script
+    assert f"pull qwen3:8b 10.0.0.1:5000/library/qwen3:8b '{request}' " in script
     assert "pull hf.co/u/r:Q4 hf.co/u/r:Q4" in script
+
+
+def test_the_script_is_a_script() -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["qwen3:8b"]})
+    subprocess.run(["sh", "-n"], input=pull_script(["qwen3:8b"], [], plan), text=True, check=True)
