@@ -14,7 +14,7 @@ def records_of(shared, path, body):
 
 def test_generate_streams_words_and_ends_with_figures(shared):
     *words, last = records_of(
-        shared, "/api/generate", {"model": "qwen3:0.6b", "prompt": "one two three"}
+        shared, "/api/generate", {"model": "qwen3:0.6b", "prompt": "one two three", "think": False}
     )
     assert len(words) == 32 and not any(record["done"] for record in words)
     assert "qwen3:0.6b" in "".join(record["response"] for record in words)
@@ -34,14 +34,24 @@ def test_words_come_one_by_one_at_the_speed_of_the_gpu(shared):
 
 
 def test_whole_answer_without_streaming(shared):
-    answer = shared.generate("qwen3:0.6b")
+    answer = shared.generate("qwen3:0.6b", think=False)
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.json()["done"] and len(answer.json()["response"].split()) == 32
 
 
+def test_a_model_that_can_think_spends_a_short_answer_on_it(shared):
+    """As the real one: thinking is on unless the request says otherwise."""
+    short = shared.generate("qwen3:0.6b", options={"num_predict": 16}).json()
+    assert short["response"] == "" and len(short["thinking"].split()) == 16
+    whole = shared.generate("qwen3:0.6b").json()
+    assert whole["thinking"] and whole["response"]
+    assert "thinking" not in shared.generate("qwen3:0.6b", think=False).json()
+
+
 def test_chat_answers_with_messages(shared):
     messages = [{"role": "user", "content": "Hello"}]
-    *words, last = records_of(shared, "/api/chat", {"model": "qwen3:0.6b", "messages": messages})
+    body = {"model": "qwen3:0.6b", "messages": messages, "think": False}
+    *words, last = records_of(shared, "/api/chat", body)
     assert all(record["message"]["role"] == "assistant" for record in words)
     assert words[0]["message"]["content"] and last["done_reason"] == "stop"
 

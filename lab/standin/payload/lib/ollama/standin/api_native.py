@@ -1,6 +1,7 @@
 """The native routes that run a model: generate, chat, embed; shapes only."""
 
 import time
+from itertools import islice
 from typing import Any
 
 from .app import App
@@ -8,12 +9,14 @@ from .durations import rfc3339
 from .exchange import ApiError, Exchange
 from .inference import Answer, question
 
+THINKING_TOKENS = 20
+
 
 def generate(app: App, exchange: Exchange) -> None:
     request = exchange.json_body()
     answer = question(app, exchange, request, "completion")
     prompt = str(request.get("prompt") or "")
-    _reply(answer, request, prompt, lambda words: {"response": words})
+    _reply(answer, request, prompt, lambda words, thought: {"response": words, **thought})
 
 
 def chat(app: App, exchange: Exchange) -> None:
@@ -22,7 +25,9 @@ def chat(app: App, exchange: Exchange) -> None:
         raise ApiError(400, "model is required")
     answer = question(app, exchange, request, "completion")
     prompt = prompt_of(request.get("messages") or [])
-    _reply(answer, request, prompt, lambda words: {"message": _message(words)})
+    _reply(
+        answer, request, prompt, lambda words, thought: {"message": {**_message(words), **thought}}
+    )
 
 
 def prompt_of(messages: list[dict[str, Any]]) -> str:
@@ -39,9 +44,10 @@ def _message(words: str) -> dict[str, str]:
 def _reply(answer: Answer, request: dict[str, Any], prompt: str, shape: Any) -> None:
     exchange = answer.exchange
 
-    def record(words: str, **more: object) -> dict[str, Any]:
+    def record(words: str, thought: str = "", **more: object) -> dict[str, Any]:
         head = {"model": request["model"], "created_at": rfc3339(time.time())}
-        return {**head, **shape(words), "done": False, **more}
+        thoughts = {"thinking": thought} if thought else {}
+        return {**head, **shape(words, thoughts), "done": False, **more}
 
     if not prompt and answer.keep_alive_s == 0:
         answer.app.scheduler.unload(answer.model)
@@ -50,11 +56,21 @@ def _reply(answer: Answer, request: dict[str, Any], prompt: str, shape: Any) -> 
         answer.load()
         return exchange.send_json(record("", done=True, done_reason="load"))
     words = answer.tokens(prompt)
+    thoughts = islice(words, _thinking_tokens(answer, request))
     if request.get("stream", True):
+        for thought in thoughts:
+            exchange.write_record(record("", thought))
         for word in words:
             exchange.write_record(record(word))
         return exchange.write_record(_last(record(""), answer))
-    return exchange.send_json(_last(record("".join(words)), answer))
+    thought = "".join(thoughts)
+    return exchange.send_json(_last(record("".join(words), thought), answer))
+
+
+def _thinking_tokens(answer: Answer, request: dict[str, Any]) -> int:
+    """A model that can think does so unless it is told not to; a short answer is all thought."""
+    thinks = "thinking" in answer.model.capabilities and request.get("think") is not False
+    return THINKING_TOKENS if thinks else 0
 
 
 def _last(record: dict[str, Any], answer: Answer) -> dict[str, Any]:

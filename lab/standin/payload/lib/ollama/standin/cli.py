@@ -114,7 +114,7 @@ def run(rest: list[str]) -> None:
         pull([name])
     body = {"model": name, "prompt": " ".join(words) or sys.stdin.read()}
     for record in client.records(_address(), "POST", "/api/generate", body):
-        print(record["response"], end="", flush=True)
+        print(record.get("thinking") or record["response"], end="", flush=True)
     print()
 
 
