@@ -8,7 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from ollama_fleet.host.transport import disable_nagle
 from ollama_fleet.load import validate
-from ollama_fleet.planner.fleet import plan_host
+from ollama_fleet.planner.place import plan_host
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
 from ollama_fleet.yamlfile import YamlFile
