@@ -145,7 +145,10 @@ def test_a_hand_edited_unit_is_put_right(serving: Fleet) -> None:
 
 def test_a_model_whose_blob_was_cut_is_fetched_again(serving: Fleet) -> None:
     blob = serving.sh(
-        "t1", "find /var/lib/ollama/models/blobs -name 'sha256-*' -size +100k | sort | head -n 1"
+        "t1",
+        "cd /var/lib/ollama/models && grep -o 'sha256:[0-9a-f]*' "
+        "manifests/registry.ollama.ai/library/qwen3/8b | sed 's|sha256:|/var/lib/ollama/models/blobs/"
+        "sha256-|' | xargs ls -S | head -n 1",
     )
     serving.sh("t1", f"truncate -s 10 {blob}")
     run = serving.deploy()
