@@ -19,7 +19,8 @@ demo: setup  ## bring up two lab hosts, deploy to them, show the proof and one r
 	@scripts/demo
 
 lab-down:  ## remove every trace of the lab: machines, mounts, bridge, processes
-	@if [ -x $(BIN)/lab ]; then $(BIN)/lab down; else echo "no lab: nothing was set up here"; fi
+	@if [ ! -d .lab/hosts ]; then echo "no lab is up here"; \
+	 else [ -x $(BIN)/lab ] || $(MAKE) setup; $(BIN)/lab down; fi
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
