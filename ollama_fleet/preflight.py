@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ollama_fleet import room
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answer, Answers
+from ollama_fleet.room import NOTHING_KNOWN, Room, disk_problems, ram_advice, read_room
 
 # Ollama from 0.30.11 on silently serves from the CPU with an older one (docs/gpu.mdx).
 OLDEST_DRIVER = (550,)
@@ -30,6 +32,7 @@ QUESTIONS = {
         f"command -v {name} >/dev/null || echo {name}" for name in NEEDED_COMMANDS
     ),
     **HARDWARE_QUESTIONS,
+    **room.QUESTIONS,
 }
 
 # nvidia-smi's exit codes and what to do about them (its man page; 127 and 126 are the shell's).
@@ -54,6 +57,7 @@ class HostFacts:
     systemd: int | None
     missing_commands: tuple[str, ...]
     hardware: Hardware
+    room: Room = NOTHING_KNOWN
 
 
 def read_facts(answers: Answers) -> HostFacts:
@@ -67,12 +71,22 @@ def read_facts(answers: Answers) -> HostFacts:
         systemd=_systemd_version(answers["systemd"]),
         missing_commands=tuple(answers["commands"].lines),
         hardware=read_hardware(answers),
+        room=read_room(answers),
     )
 
 
 def problems(plan: HostPlan, facts: HostFacts) -> list[str]:
     """Everything that keeps `plan` from this host, each with what to do; empty when all is well."""
-    return [*_system_problems(plan, facts), *(_gpu_problems(plan, facts) if plan.slices else ())]
+    return [
+        *_system_problems(plan, facts),
+        *(_gpu_problems(plan, facts) if plan.slices else ()),
+        *disk_problems(plan, facts.room),
+    ]
+
+
+def advice(plan: HostPlan, facts: HostFacts) -> list[str]:
+    """What is worth saying though the deploy goes on."""
+    return ram_advice(plan, facts.room)
 
 
 def _package_family(os_release: str) -> str | None:

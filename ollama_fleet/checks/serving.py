@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ollama_fleet.checks import requests
+from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import document, documents
 from ollama_fleet.hardware import GpuProcess, parse_processes
 from ollama_fleet.planner.plan import BoundSlice
 from ollama_fleet.store import parse_name
 
-# Below this no GPU is at work. The bandwidth model of the planner will give a floor per model.
-SLOWEST_TOKENS_PER_S = 3.0
 # Weights that are resident in other than the slice's own GPUs, or in RAM, show as a gap between what
 # Ollama says lies on the GPU and what the driver says its processes hold there.
 LEAST_SHARE = 0.5
@@ -84,11 +83,12 @@ def _why(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> str:
 def _speed(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> CheckResult:
     duration_s = (answer.get("eval_duration") or 0) / 1e9
     speed = answer.get("eval_count", 0) / duration_s if duration_s else 0.0
+    floor = speed_floor(subject, item)
     return subject.result(
         item.plan.name,
         "speed",
-        good=speed >= SLOWEST_TOKENS_PER_S,
-        expected=f"at least {SLOWEST_TOKENS_PER_S:g} tokens/s",
+        good=speed >= floor,
+        expected=f"at least {floor:.0f} tokens/s (half of the estimate's low end)",
         found=f"{speed:.1f} tokens/s",
         remedy="the GPU is not doing the work, or is throttled: see nvidia-smi -q -d PERFORMANCE",
     )

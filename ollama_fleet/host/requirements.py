@@ -11,7 +11,7 @@ from pyinfra.operations import apt, dnf
 from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.plan import HostPlan
-from ollama_fleet.preflight import NEEDED_COMMANDS, QUESTIONS, problems, read_facts
+from ollama_fleet.preflight import NEEDED_COMMANDS, QUESTIONS, advice, problems, read_facts
 
 
 @operation()
@@ -35,6 +35,8 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
         return
     facts = read_facts(answers)
     wrong = problems(plan, facts)
+    for line in advice(plan, facts):
+        host.log_styled(line, fg="yellow")
     if wrong and host.state.current_stage == StateStage.Prepare:
         fail_host(host.state, host, wrong)  # says it now: a dry run never gets to the failing
     if wrong:

@@ -34,7 +34,9 @@ def preflight_answers(**changes: str) -> dict[str, str]:
         "systemd": "systemd 252 (252.39-1)",
         "commands": "",
     }
-    return {**system, **HARDWARE, **changes}
+    disk = "/dev/sda1 9 9 999999999999 1% /"
+    space = {"disk": disk, "memory": "MemTotal: 99999999 kB", "stored": ""}
+    return {**system, **HARDWARE, **space, **changes}
 
 
 def release_answers() -> dict[str, str]:
