@@ -105,11 +105,12 @@ def _generate(item: SlicePlan, timeout_s: int) -> str:
         **_keep_alive(item),
     }
     embed = {"model": item.models[0], "input": "are you running?", **_keep_alive(item)}
-    post = f"{CURL} --max-time {timeout_s} {item.url}/api"
-    return f"""{CURL} --max-time 10 -f -o /dev/null {item.url}/api/version || exit 0
-answer=$({post}/generate -d '{json.dumps(generate)}')
+    # A server that does not even tell its version is not waited for.
+    alive = f"{CURL} --fail-early -f --max-time 10 -o /dev/null {item.url}/api/version"
+    post = f"--noproxy '*' -sS --max-time {timeout_s} {item.url}/api"
+    return f"""answer=$({alive} --next {post}/generate -d '{json.dumps(generate)}')
 case $answer in
-*"does not support"*) {post}/embed -d '{json.dumps(embed)}' ;;
+*"does not support"*) curl {post}/embed -d '{json.dumps(embed)}' ;;
 *) printf "%s" "$answer" ;;
 esac"""
 
