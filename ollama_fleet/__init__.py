@@ -9,6 +9,7 @@ The rooms, in the order in which data goes through them (an import never points 
 - `checks`     what to ask a host and a pure judgement of each answer
 - `host`       pyinfra: facts, operations, transport; besides `tasks` its only importer
 - `inventory`  a YAML file to pyinfra's host tuples
-- `report`     results to tables
+- `recommend`  which model for which task on which GPUs, computed from the catalogue
+- `report`     results and plans to tables, pictures and pages
 - `cli`        the `fleet` command
 """

@@ -16,7 +16,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from ollama_fleet.load import load_fleet, validate
-from ollama_fleet.planner.place import plan_host
+from ollama_fleet.planner.fleet import plan_fleet
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
 from ollama_fleet.spec import Fleet, HostSpec, OllamaSpec, SshSpec
 from ollama_fleet.yamlfile import YamlFile
@@ -54,8 +56,9 @@ def hosts_from(data: dict[str, Any], inventory_py: str) -> list[HostTuple]:
 
 def fleet_hosts(fleet: Fleet, directory: Path) -> list[HostTuple]:
     """One pyinfra host tuple per host; relative paths are looked up in `directory`."""
+    plans = plan_fleet(fleet).required().hosts
     return [
-        (_pyinfra_name(name, spec), _host_data(name, spec, fleet, directory))
+        (_pyinfra_name(name, spec), _host_data(plans[name], spec, fleet, directory))
         for name, spec in fleet.hosts.items()
     ]
 
@@ -64,13 +67,17 @@ def _pyinfra_name(name: str, spec: HostSpec) -> str:
     return "@local" if spec.connection == "local" else name
 
 
-def _host_data(name: str, spec: HostSpec, fleet: Fleet, directory: Path) -> dict[str, Any]:
-    where = f"hosts.{name}"
+def ollama_settings(fleet: Fleet, spec: HostSpec, directory: Path) -> dict[str, Any]:
+    """What the inventory says of a host's Ollama, by the names that group_data/all.py uses."""
+    return _ollama_data(_over(fleet.ollama, spec.ollama), directory)
+
+
+def _host_data(plan: HostPlan, spec: HostSpec, fleet: Fleet, directory: Path) -> dict[str, Any]:
+    where = f"hosts.{plan.host}"
     ssh = _over(fleet.ssh, spec.ssh)
-    ollama = _over(fleet.ollama, spec.ollama)
-    data: dict[str, Any] = {"plan": plan_host(name, spec), **_ollama_data(ollama, directory)}
+    data: dict[str, Any] = {"plan": plan, **ollama_settings(fleet, spec, directory)}
     if spec.connection == "ssh":
-        data |= _ssh_data(name, spec, ssh, directory, where)
+        data |= _ssh_data(plan.host, spec, ssh, directory, where)
     if ssh.sudo:
         data["_sudo"] = True
     return data
@@ -175,4 +182,4 @@ def _group_names(script: Path) -> set[str]:
 def _stop(error: InputError) -> NoReturn:
     print(error, file=sys.stderr)
     print("Nothing was touched. `fleet schema` describes every key.", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(3 if isinstance(error, PlanRefusedError) else 2)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ollama_fleet import room
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, Hardware, read_hardware
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
+from ollama_fleet.planner.found import memory_problems
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answer, Answers
 from ollama_fleet.room import NOTHING_KNOWN, Room, disk_problems, ram_advice, read_room
@@ -140,6 +141,8 @@ def _gpu_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
         bind(plan, hardware)
     except CannotBindError as error:
         yield from str(error).splitlines()
+    else:
+        yield from memory_problems(plan, hardware)
 
 
 def _no_gpus(hardware: Hardware) -> str:
@@ -168,16 +171,22 @@ def _unexpected_gpus(plan: HostPlan, hardware: Hardware) -> Iterator[str]:
         return
     wanted = [name for name, count in plan.expected_gpus for _ in range(count)]
     found = [gpu.name for gpu in hardware.gpus]
-    same = len(wanted) == len(found) and all(map(is_model, found, wanted))
+    same = len(wanted) == len(found) and all(map(is_model, hardware.gpus, wanted))
     if not same:
         yield f"the inventory expects GPUs {wanted}, the host has {found}; correct `gpus:`"
 
 
 # Words that make another card of a name: an RTX 3090 Ti is no RTX 3090.
+# nvidia-smi shows a little less than the name says, and ECC takes some more.
+SIZE_TOLERANCE_GIB = 2.5
 OTHER_MODELS = {"ti", "super", "laptop", "mobile", "max", "ada", "blackwell", "nvl"}
 
 
-def is_model(found: str, wanted: str) -> bool:
-    """Whether the name that nvidia-smi prints is the model that the inventory names."""
-    has, asked = (set(re.split(r"[\s-]+", name.lower().strip())) for name in (found, wanted))
-    return asked <= has and not (has - asked) & OTHER_MODELS
+def is_model(gpu: Gpu, wanted: str) -> bool:
+    """Whether a GPU is the model that the inventory names: by the words of its name, and by its memory
+    where the inventory gives a size that the name lacks ('A100 40GB')."""
+    has, asked = (set(re.split(r"[\s-]+", name.lower().strip())) for name in (gpu.name, wanted))
+    sizes = [re.fullmatch(r"(\d+)g(?:b|ib)?", word) for word in asked - has]
+    memory_gib = (gpu.memory_total_mib or 0) / 1024
+    fits = all(size and abs(memory_gib - int(size[1])) < SIZE_TOLERANCE_GIB for size in sizes)
+    return fits and not (has - asked) & OTHER_MODELS

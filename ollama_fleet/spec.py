@@ -1,31 +1,47 @@
 """What a person writes about a fleet: the pydantic models of the inventory YAML.
 
-Every key has its description here, once: validation, the JSON Schema and the reference page are
-made from these classes. Imports no planner, no pyinfra; touches no host.
+Every key has its description here or in `spec_servers`, once: validation, the JSON Schema and the
+reference page are made from these classes. Imports the catalogue, but no planner and no pyinfra;
+touches no host.
 """
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+from pydantic import Field, model_validator
 
-from ollama_fleet.spec_rules import host_rules, slice_rules
+from ollama_fleet import catalogue
+from ollama_fleet.spec_fleet_rules import fleet_rules
+from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_rules
+from ollama_fleet.spec_servers import (
+    Index,
+    MigSpec,
+    Model,
+    Port,
+    ServerSpec,
+    SliceSpec,
+    Spec,
+    WishSpec,
+)
 
-# llama-server's discovery child picks ports from here up without asking whether they are free
-# (Ollama, discover/llama_server.go), so a slice there may lose its port at any start.
-FIRST_RESERVED_PORT = 49152
-FIRST_SLICE_PORT = 11434
+__all__ = [
+    "FIRST_RESERVED_PORT",
+    "FIRST_SLICE_PORT",
+    "CatalogueSpec",
+    "Fleet",
+    "GpuSpec",
+    "HostSpec",
+    "MigSpec",
+    "ModelsSpec",
+    "OllamaSpec",
+    "ServerSpec",
+    "SliceSpec",
+    "SshSpec",
+    "WishSpec",
+    "fleet_schema",
+]
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=200)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s'\"]+$")]
-
-
-class Spec(BaseModel):
-    """Base of everything in an inventory: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SshSpec(Spec):
@@ -75,45 +91,6 @@ class GpuSpec(Spec):
     count: Annotated[int, Field(ge=1, le=64)] = Field(1, description="How many of them.")
 
 
-class SliceSpec(Spec):
-    """One Ollama server with GPUs of its own."""
-
-    name: Name = Field(description="Unique on the host; the unit is ollama-<name>.service.")
-    gpus: Annotated[list[StrictInt | StrictStr], Field(min_length=1)] = Field(
-        description="Its GPUs: index in PCI order, UUID (GPU-…) or PCI address (0000:17:00.0)."
-    )
-    port: Port | None = Field(
-        None, description="Loopback port; default: the first free one from 11434 upwards."
-    )
-    models: list[Model] = Field(default=[], description="Models that it serves.")
-    context: Annotated[int, Field(ge=256, le=10_485_760)] = Field(
-        4096, description="Context length in tokens, per parallel request."
-    )
-    parallel: Annotated[int, Field(ge=1, le=256)] = Field(
-        1, description="Requests served at the same time by one loaded model."
-    )
-    keep_alive: Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)?$")] | int = Field(
-        -1, description="How long a model stays loaded: -1 for ever, or seconds, or like 30m."
-    )
-    kv_cache: Literal["f16", "q8_0", "q4_0"] = Field(
-        "f16", description="Element type of the KV cache; q8_0 halves it, q4_0 quarters it."
-    )
-    flash_attention: bool | None = Field(
-        None, description="Force it on or off; default: on where the GPU can."
-    )
-    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str | int | bool] = Field(
-        default={}, description="Further environment variables of this server."
-    )
-    env_file: Annotated[str, Field(pattern=r"^/[^\s]+$")] | None = Field(
-        None, description="File on the host with further variables: the place for secrets."
-    )
-
-    @model_validator(mode="after")
-    def _rules(self) -> "SliceSpec":
-        slice_rules(self)
-        return self
-
-
 class ModelsSpec(Spec):
     """Models of a host beside those that its slices name."""
 
@@ -131,7 +108,20 @@ class HostSpec(Spec):
     gpus: list[GpuSpec] | None = Field(
         None, description="The GPUs it should have, in PCI order; default: whatever is found."
     )
-    slices: list[SliceSpec] = Field(default=[], description="Its Ollama servers.")
+    reserved: list[Index] = Field(
+        default=[],
+        description="Indexes of GPUs kept for something else, such as training: never used.",
+    )
+    mig: list[MigSpec] = Field(default=[], description="GPUs that are cut into MIG instances.")
+    neighbours: list[Annotated[list[Index], Field(min_length=2)]] = Field(
+        default=[],
+        description="Groups of GPUs joined by NVLink or on one NUMA node, the tightest first: one "
+        "model's GPUs are taken from one group where possible. Default: adjacent indexes.",
+    )
+    slices: list[SliceSpec] = Field(default=[], description="Its Ollama servers, on these GPUs.")
+    wishes: list[WishSpec] = Field(
+        default=[], description="What it shall serve beside them; the planner finds the GPUs."
+    )
     models: ModelsSpec = Field(default=ModelsSpec(), description="Further models.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Differs from the fleet's here.")
 
@@ -140,6 +130,26 @@ class HostSpec(Spec):
         host_rules(self)
         return self
 
+    @property
+    def gpu_count(self) -> int | None:
+        """How many GPUs it says it has; None when it does not say."""
+        return None if self.gpus is None else sum(gpu.count for gpu in self.gpus)
+
+
+class OwnModelSpec(catalogue.Model):
+    """A model that the catalogue does not have, by what its file says of itself."""
+
+
+class OwnGpuSpec(catalogue.Gpu):
+    """A GPU that the catalogue does not have, by the name that nvidia-smi prints."""
+
+
+class CatalogueSpec(Spec):
+    """Models and GPUs that the catalogue does not have; an entry of the same name wins."""
+
+    models: list[OwnModelSpec] = Field(default=[], description="Models of your own.")
+    gpus: list[OwnGpuSpec] = Field(default=[], description="GPUs of your own.")
+
 
 class Fleet(Spec):
     """A whole inventory file."""
@@ -147,10 +157,21 @@ class Fleet(Spec):
     version: Literal[1] = Field(description="Version of this file's format.")
     ssh: SshSpec = Field(default=SshSpec(), description="Defaults for every host.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Ollama on every host.")
+    catalogue: CatalogueSpec = Field(
+        default=CatalogueSpec(), description="Models and GPUs beside the known ones."
+    )
+    wishes: list[WishSpec] = Field(
+        default=[], description="What the fleet shall serve, on whichever hosts have room."
+    )
     hosts: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], HostSpec],
         Field(min_length=1),
     ] = Field(description="Every host by its name.")
+
+    @model_validator(mode="after")
+    def _rules(self) -> "Fleet":
+        fleet_rules(self)
+        return self
 
 
 def fleet_schema() -> dict[str, Any]:

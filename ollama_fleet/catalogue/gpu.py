@@ -12,6 +12,9 @@ from ollama_fleet.catalogue.model import Fact, Positive
 
 # CUDA sees 1.7–2.1 % less than nvidia-smi's total (3090, 3090 Ti, A30, 4070 Ti SUPER, V100).
 USABLE_SHARE = 0.979
+# Ollama turns flash attention on by itself from this compute capability on, but not for 7.2
+# (ml/device.go).
+OLDEST_FLASH, WITHOUT_FLASH = (6, 0), (7, 2)
 # A slice has a little less than its share of the card: 4864 MiB of 5120 on an A100-40, the most
 # that any profile read from hardware lost.
 MIG_SHARE = 0.95
@@ -73,6 +76,12 @@ class Gpu(Fact):
     def usable_mib(self) -> int:
         """Memory that CUDA hands out on an empty card."""
         return self.cuda_total_mib or int(self.vram_mib * USABLE_SHARE)
+
+    @property
+    def flash_attention(self) -> bool:
+        """Whether Ollama uses flash attention on it by itself."""
+        capability = tuple(map(int, self.compute_capability.split(".")))
+        return capability >= OLDEST_FLASH and capability != WITHOUT_FLASH
 
     @property
     def large_die(self) -> bool:

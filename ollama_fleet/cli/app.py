@@ -1,21 +1,38 @@
-"""The `fleet` command's verbs, put together."""
+"""The `fleet` command's verbs, put together. Each verb imports what it needs when it runs."""
+
+from collections.abc import Callable
 
 import typer
 
-from ollama_fleet.cli import check, schema
+from ollama_fleet.cli import check, discover, docs, fit, gpus, models, plan, recommend, schema
+from ollama_fleet.cli.ending import EXIT_CODES
+
+# In the order of the help.
+VERBS: dict[str, Callable[..., None]] = {
+    "plan": plan.plan,
+    "check": check.check,
+    "fit": fit.fit,
+    "recommend": recommend.recommend,
+    "models": models.models,
+    "gpus": gpus.gpus,
+    "discover": discover.discover,
+    "schema": schema.schema,
+    "docs": docs.docs,
+}
+CODES = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
 app = typer.Typer(
-    help="Describe GPU hosts, plan their Ollama slices, prove that they serve.",
+    help=f"Describe GPU hosts, plan their Ollama slices, prove that they serve.\n\nExit codes: {CODES}.",
     no_args_is_help=True,
     add_completion=False,
 )
-app.command("schema")(schema.schema)
-app.command("check")(check.check)
+for name, verb in VERBS.items():
+    app.command(name)(verb)
 
 
 @app.callback()
 def fleet() -> None:
-    """Exit codes: 0 well, 2 bad input."""
+    pass
 
 
 def main() -> None:

@@ -1,19 +1,27 @@
 """`fleet schema`: what an inventory may say, for editors and for people."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from ollama_fleet.spec import fleet_schema
+from ollama_fleet.cli.ending import BadOptionError, answering, print_json
 
 
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="A page to read.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The schema itself, as without it.")] = False,
 ) -> None:
     """Print the JSON Schema of an inventory file, for editors that complete and check YAML."""
-    document = fleet_schema()
-    print(reference_page(document) if markdown else json.dumps(document, indent=2))
+    with answering(json):
+        from ollama_fleet.spec import fleet_schema
+
+        if markdown and json:
+            raise BadOptionError("--markdown or --json, not both")
+        document = fleet_schema()
+        if markdown:
+            print(reference_page(document))
+        else:
+            print_json(document)
 
 
 def reference_page(document: dict[str, Any]) -> str:

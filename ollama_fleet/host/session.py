@@ -8,14 +8,14 @@ from pyinfra.api.exceptions import PyinfraError
 
 from ollama_fleet.host.transport import disable_nagle
 from ollama_fleet.load import validate
-from ollama_fleet.planner.place import plan_host
+from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
 from ollama_fleet.yamlfile import YamlFile
 
 # Older releases have known holes: CVE-2026-7482 up to 0.17.0, hardening of GGUF import in 0.31.2.
 OLDEST_RELEASE = (0, 31, 2)
-HOST_KEYS = ("gpus", "slices", "models")
+HOST_KEYS = ("gpus", "reserved", "mig", "neighbours", "slices", "wishes", "models")
 
 
 class BadInventoryError(PyinfraError):
@@ -37,10 +37,10 @@ def _plan_from_data(host: Host) -> HostPlan:
     document = {"version": 1, "hosts": {host.name.lstrip("@"): data}}
     try:
         fleet = validate(YamlFile("inventory", document))
+        ((_, spec),) = fleet.hosts.items()
+        return plan_host(host.name, spec)
     except InputError as error:
         raise BadInventoryError(str(error)) from None
-    ((_, spec),) = fleet.hosts.items()
-    return plan_host(host.name, spec)
 
 
 def _release(host: Host) -> Release:

@@ -33,6 +33,11 @@ def _bind_slice(item: SlicePlan, hardware: Hardware) -> BoundSlice:
 
 def _find(name: str, selector: int | str, hardware: Hardware) -> Gpu:
     found = [gpu for position, gpu in enumerate(hardware.gpus) if _is(gpu, position, selector)]
+    if not found and "/" in str(selector):
+        raise CannotBindError(
+            f"slice '{name}': {selector} is a MIG instance; they can be planned, but not be made "
+            "by this version: set `mig: false` on the wish, or drop `mig:` of the host"
+        )
     if not found:
         has = ", ".join(f"{i}: {gpu.name} {gpu.uuid}" for i, gpu in enumerate(hardware.gpus))
         raise CannotBindError(f"slice '{name}': no GPU {selector}; the host has {has or 'none'}")

@@ -1,17 +1,13 @@
-"""`HostSpec` to `HostPlan`: which port each slice gets and what its server is told."""
+"""Which name and port each slice gets and what its server is told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 
-from ollama_fleet.planner.plan import (
-    CUDA_CACHE_DIR,
-    HOME_DIR,
-    MODELS_DIR,
-    HostPlan,
-    SlicePlan,
-)
-from ollama_fleet.spec import FIRST_SLICE_PORT, HostSpec, SliceSpec
-from ollama_fleet.spec_rules import LOADER_PORT
+from ollama_fleet.planner.demand import Placed
+from ollama_fleet.planner.explicit import SPREAD
+from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, MODELS_DIR, SlicePlan
+from ollama_fleet.spec import FIRST_SLICE_PORT, SliceSpec, WishSpec
+from ollama_fleet.spec_known import full_model_name
 
 # What every slice is told, whatever it serves. VULKAN off: from 0.30 on it would bring hidden GPUs
 # back. NOPRUNE: a starting slice must not delete what another is pulling into the shared store.
@@ -24,54 +20,112 @@ COMMON_ENVIRONMENT = {
     "OLLAMA_NO_CLOUD": "1",
     "OLLAMA_VULKAN": "0",
 }
+# A slice is at 11434 + the position of its first GPU; MIG instances at 11500 + 64 × GPU
+# + 8 × their profile in the card's list + their number, so that none depends on another.
+FIRST_INSTANCE_PORT = 11500
+PORTS_PER_GPU = 64
+LONGEST_NAME = 32
 
 
-def plan_host(name: str, spec: HostSpec) -> HostPlan:
-    """Plan one host. Deterministic: the same spec gives the same plan."""
-    ports = _ports(spec.slices)
-    return HostPlan(
-        host=name,
-        expected_gpus=_expected_gpus(spec),
-        slices=tuple(_slice(item, ports[item.name]) for item in spec.slices),
-        extra_models=tuple(map(full_model_name, spec.models.extra)),
-        loader_port=LOADER_PORT,
+def written_slices(slices: Sequence[SliceSpec]) -> tuple[SlicePlan, ...]:
+    """Slices as a person wrote them."""
+    ports = _written_ports(slices)
+    return tuple(
+        SlicePlan(
+            name=item.name,
+            gpus=tuple(item.gpus),
+            port=ports[item.name],
+            models=tuple(map(full_model_name, item.models)),
+            environment=_environment(item, ports[item.name], len(item.models)),
+            env_file=item.env_file,
+            overcommit=item.allow_overcommit,
+        )
+        for item in slices
     )
 
 
-def full_model_name(model: str) -> str:
-    """`qwen3` → `qwen3:latest`, as Ollama stores it."""
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-def _expected_gpus(spec: HostSpec) -> tuple[tuple[str, int], ...] | None:
-    if spec.gpus is None:
-        return None
-    return tuple((gpu.model, gpu.count) for gpu in spec.gpus)
-
-
-def _ports(slices: Iterable[SliceSpec]) -> dict[str, int]:
+def _written_ports(slices: Sequence[SliceSpec]) -> dict[str, int]:
     """Written ports stay; the others follow from the first GPU, so that no neighbour moves them."""
-    items = list(slices)
-    ports = {item.name: item.port for item in items if item.port is not None}
-    for item in items:
+    ports = {item.name: item.port for item in slices if item.port is not None}
+    for item in slices:
         if item.name not in ports:
             wanted = FIRST_SLICE_PORT + min((g for g in item.gpus if isinstance(g, int)), default=0)
             ports[item.name] = next(p for p in count(wanted) if p not in ports.values())
     return ports
 
 
-def _slice(spec: SliceSpec, port: int) -> SlicePlan:
-    return SlicePlan(
-        name=spec.name,
-        gpus=tuple(spec.gpus),
-        port=port,
-        models=tuple(map(full_model_name, spec.models)),
-        environment=_environment(spec, port),
-        env_file=spec.env_file,
+def wished_slices(
+    placed: Sequence[Placed], written: Sequence[SlicePlan]
+) -> tuple[tuple[Placed, SlicePlan], ...]:
+    """Slices that the planner made on one host, in the order of their GPUs."""
+    ordered = sorted(placed, key=lambda item: (item.devices[0].gpu, str(item.devices[0].selector)))
+    names = _names(ordered, {item.name for item in written})
+    ports = _ports(ordered, {item.port for item in written})
+    return tuple(
+        (item, _wished(item, name, port))
+        for item, name, port in zip(ordered, names, ports, strict=True)
     )
 
 
-def _environment(spec: SliceSpec, port: int) -> dict[str, str]:
+def _wished(item: Placed, name: str, port: int) -> SlicePlan:
+    spec = item.demands[0].spec
+    models = tuple(tag for demand in item.demands for tag in demand.tags)
+    environment = _environment(spec, port, len(models))
+    if len(item.devices) > 1:
+        environment.setdefault(SPREAD, "1")
+    return SlicePlan(
+        name=name,
+        gpus=tuple(device.selector for device in item.devices),
+        port=port,
+        models=models,
+        environment=environment,
+        env_file=spec.env_file,
+        wished=True,
+    )
+
+
+def _names(placed: Sequence[Placed], taken: set[str]) -> list[str]:
+    """`chat`, `chat-2`, …; a kept slice keeps its name."""
+    taken = taken | {item.name for item in placed if item.name}
+    names = []
+    for item in placed:
+        name = item.name or _free_name(item.demands[0].slice_name, taken)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        suffix = f"-{number}"
+        name = stem[: LONGEST_NAME - len(suffix)].rstrip("-") + suffix
+    return name
+
+
+def _ports(placed: Sequence[Placed], taken: Iterable[int]) -> list[int]:
+    """Kept ports, then each slice's own; where that is taken, the first free one above all."""
+    used = set(taken) | {item.port for item in placed if item.port}
+    own: list[int | None] = []
+    for item in placed:
+        port = item.port or _own_port(item)
+        own.append(port if item.port or port not in used else None)
+        used.add(port)
+    further = (p for p in range(max(used, default=FIRST_SLICE_PORT) + 1, 49152) if p not in used)
+    return [port if port is not None else next(further) for port in own]
+
+
+def _own_port(item: Placed) -> int:
+    first = item.devices[0]
+    if not first.kind.profile:
+        return FIRST_SLICE_PORT + first.gpu
+    profiles = [profile.name for profile in first.kind.card.mig_profiles]
+    place = 8 * profiles.index(first.kind.profile) + first.instance
+    return FIRST_INSTANCE_PORT + PORTS_PER_GPU * first.gpu + place
+
+
+def _environment(spec: SliceSpec | WishSpec, port: int, models: int) -> dict[str, str]:
     wanted = {
         **COMMON_ENVIRONMENT,
         "OLLAMA_HOST": f"127.0.0.1:{port}",
@@ -79,7 +133,7 @@ def _environment(spec: SliceSpec, port: int) -> dict[str, str]:
         "OLLAMA_NUM_PARALLEL": str(spec.parallel),
         "OLLAMA_KEEP_ALIVE": str(spec.keep_alive),
         "OLLAMA_KV_CACHE_TYPE": spec.kv_cache,
-        "OLLAMA_MAX_LOADED_MODELS": str(max(1, len(spec.models))),
+        "OLLAMA_MAX_LOADED_MODELS": str(max(1, models)),
     }
     if spec.flash_attention is not None:
         wanted["OLLAMA_FLASH_ATTENTION"] = _text(spec.flash_attention)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ollama_fleet.planner.memory import GpuMemory
+
 USER = "ollama"
 PREFIX = "/opt/ollama"
 STATE_DIR = "/var/lib/ollama"
@@ -39,7 +41,11 @@ class Release:
 
 @dataclass(frozen=True)
 class SlicePlan:
-    """One planned server; `gpus` are selectors that `bind` resolves on the host."""
+    """One planned server; `gpus` are selectors that `bind` resolves on the host.
+
+    `wished` tells slices that the planner made from those that a person wrote; `overcommit` that
+    the person deploys it although its models may not fit.
+    """
 
     name: str
     gpus: tuple[int | str, ...]
@@ -47,6 +53,8 @@ class SlicePlan:
     models: tuple[str, ...]
     environment: dict[str, str]
     env_file: str | None
+    wished: bool = False
+    overcommit: bool = False
 
     @property
     def unit(self) -> str:
@@ -64,7 +72,10 @@ class HostPlan:
     """Everything that one host will be; travels to pyinfra as one value of host data.
 
     `expected_gpus` are (name, count) pairs in PCI order, or None when the inventory names none.
-    `verify_timeout_s` bounds the generation that proves a slice, its load included.
+    `verify_timeout_s` bounds the generation that proves a slice, its load included. `memory` is the
+    arithmetic of every GPU and instance, empty where nobody knows the GPUs; `mig` the instances of
+    each GPU that is cut, in the order in which they have to be made; `notes` what a person should
+    know although nothing is refused.
     """
 
     host: str
@@ -74,6 +85,9 @@ class HostPlan:
     loader_port: int
     release: Release | None = None
     verify_timeout_s: int = 600
+    memory: tuple[GpuMemory, ...] = ()
+    mig: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:

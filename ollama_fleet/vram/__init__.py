@@ -11,9 +11,10 @@ from ollama_fleet.vram.batch import automatic_batch, predicted_mib
 from ollama_fleet.vram.estimate import estimate
 from ollama_fleet.vram.fit import largest_context
 from ollama_fleet.vram.graph import Engine
-from ollama_fleet.vram.result import Estimate, GpuShare, Term
+from ollama_fleet.vram.result import FIT_TARGET_MIB, Estimate, GpuShare, Term
 
 __all__ = [
+    "FIT_TARGET_MIB",
     "Engine",
     "Estimate",
     "EstimateError",

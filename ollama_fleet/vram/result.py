@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+# llama-server leaves this much free on each GPU and moves layers to the CPU otherwise
+# (LLAMA_ARG_FIT_TARGET, llama.cpp#16653). A plan keeps it, or the margin where that is more.
+FIT_TARGET_MIB = 1024
+
 ORDER = (
     "weights",
     "kv_cache",

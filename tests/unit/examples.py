@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ollama_fleet.hardware import Gpu, Hardware
 from ollama_fleet.planner.bind import bind
-from ollama_fleet.planner.place import plan_host
+from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.plan import BoundSlice, HostPlan, Release
 from ollama_fleet.spec import HostSpec
 

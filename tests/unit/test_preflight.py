@@ -57,17 +57,28 @@ def test_unified_memory_that_is_not_told_is_no_lost_gpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "same"),
+    ("found", "memory_mib", "wanted", "same"),
     [
-        ("NVIDIA GeForce RTX 3090", "RTX 3090", True),
-        ("NVIDIA GeForce RTX 3090", "3090", True),
-        ("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090", True),
-        ("NVIDIA GeForce RTX 3090 Ti", "RTX 3090", False),
-        ("NVIDIA H100 80GB HBM3", "H100", True),
-        ("NVIDIA A100-SXM4-80GB", "A100", True),
-        ("NVIDIA A100-SXM4-80GB", "A100 40GB", False),
-        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000", False),
+        ("NVIDIA GeForce RTX 3090", 24576, "RTX 3090", True),
+        ("NVIDIA GeForce RTX 3090", 24576, "3090", True),
+        ("NVIDIA GeForce RTX 3090", 24576, "NVIDIA GeForce RTX 3090", True),
+        ("NVIDIA GeForce RTX 3090 Ti", 24564, "RTX 3090", False),
+        ("NVIDIA H100 80GB HBM3", 81559, "H100", True),
+        ("NVIDIA A100-SXM4-80GB", 81920, "A100", True),
+        ("NVIDIA A100-SXM4-80GB", 81920, "A100 80GB", True),
+        ("NVIDIA A100-SXM4-80GB", 81920, "A100 40GB", False),
+        ("NVIDIA GeForce RTX 3060", 12288, "RTX 3060 12GB", True),
+        ("NVIDIA RTX 6000 Ada Generation", 49140, "RTX 6000", False),
     ],
 )
-def test_a_model_is_known_by_its_words(found: str, wanted: str, same: bool) -> None:
-    assert is_model(found, wanted) == same
+def test_a_model_is_known_by_its_words_and_memory(
+    found: str, memory_mib: int, wanted: str, same: bool
+) -> None:
+    assert is_model(gpu(0, name=found, memory_total_mib=memory_mib), wanted) == same
+
+
+def test_models_that_do_not_fit_the_gpus_found_are_refused() -> None:
+    """An inventory that names no GPUs is checked as soon as the host has said what it has."""
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["llama3:70b"]})
+    (problem,) = problems(plan, GOOD)
+    assert "slice 'a'" in problem and "llama3:70b" in problem

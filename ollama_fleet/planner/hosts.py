@@ -1,0 +1,163 @@
+"""One host: its own slices held against its GPUs, and everything put together as `HostPlan`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ollama_fleet.hardware import Hardware
+from ollama_fleet.planner.board import HostBoard, hidden_board, host_board
+from ollama_fleet.planner.demand import Placed
+from ollama_fleet.planner.devices import Device, Kind, gpus_of, position_of
+from ollama_fleet.planner.explicit import seat_slice, slice_notes, slice_refusal
+from ollama_fleet.planner.memory import GpuMemory
+from ollama_fleet.planner.needs import Needs
+from ollama_fleet.planner.place import wished_slices, written_slices
+from ollama_fleet.planner.plan import HostPlan, SlicePlan
+from ollama_fleet.planner.refusal import Refusal
+from ollama_fleet.spec import HostSpec
+from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec_rules import LOADER_PORT
+
+
+@dataclass(frozen=True)
+class WrittenHost:
+    """A host as a person wrote it: its GPUs, its slices with their memory, and what is wrong."""
+
+    name: str
+    spec: HostSpec
+    board: HostBoard
+    slices: tuple[SlicePlan, ...]
+    memory: tuple[GpuMemory, ...]
+    refusals: tuple[Refusal, ...]
+    notes: tuple[str, ...]
+
+
+def written_host(
+    name: str, spec: HostSpec, needs: Needs, hardware: Hardware | None = None
+) -> WrittenHost:
+    """Check the slices that a person wrote; they stay as they are."""
+    gpus = gpus_of(spec, needs.known, hardware)
+    memory: list[GpuMemory] = []
+    refusals: list[Refusal] = []
+    notes: list[str] = []
+    taken: set[int] = set()
+    hidden = False
+    for index, item in enumerate(spec.slices):
+        positions = [position_of(selector, hardware) for selector in item.gpus]
+        taken.update(position for position in positions if position is not None)
+        hidden = hidden or None in positions
+        where = f"hosts.{name}.slices[{index}]"
+        kinds = _kinds(positions, gpus)
+        if kinds is None:
+            notes += [f"{item.name}: its memory is not checked, {_unknown(gpus)}"] if gpus else []
+            continue
+        seated = seat_slice(item, item.gpus, kinds, needs)
+        memory += seated.memory
+        refusal = slice_refusal(where, seated, needs)
+        notes += slice_notes(seated)
+        if refusal and item.allow_overcommit:
+            notes.append(f"{item.name}: {refusal.what}; deployed because of allow_overcommit")
+        elif refusal:
+            refusals.append(refusal)
+    board = hidden_board(name, spec, gpus) if hidden else host_board(name, spec, gpus, taken)
+    slices = written_slices(spec.slices)
+    return WrittenHost(name, spec, board, slices, tuple(memory), tuple(refusals), tuple(notes))
+
+
+def host_plan(host: WrittenHost, board: HostBoard, placed: Sequence[Placed]) -> HostPlan:
+    """Everything that the host will be; `board` is what the wishes left free."""
+    wished = wished_slices(placed, host.slices) if placed else ()
+    memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
+    spec = host.spec
+    return HostPlan(
+        host=host.name,
+        expected_gpus=_expected_gpus(spec),
+        slices=(*host.slices, *(item for _, item in wished)),
+        extra_models=tuple(map(full_model_name, spec.models.extra)),
+        loader_port=LOADER_PORT,
+        memory=tuple(sorted(memory, key=_order)) if host.board.gpus else (),
+        mig=_layouts(host, board),
+        notes=(*host.notes, *_short_contexts(wished)),
+    )
+
+
+def _expected_gpus(spec: HostSpec) -> tuple[tuple[str, int], ...] | None:
+    if spec.gpus is None:
+        return None
+    return tuple((gpu.model, gpu.count) for gpu in spec.gpus)
+
+
+def _kinds(positions: Sequence[int | None], gpus: tuple[Kind, ...]) -> list[Kind] | None:
+    """The cards of a slice; also where only the host knows which, if all are alike."""
+    if not gpus:
+        return None
+    if None in positions and any(kind != gpus[0] for kind in gpus):
+        return None
+    found = [gpus[0] if position is None else position for position in positions]
+    if any(isinstance(one, int) and one >= len(gpus) for one in found):
+        return None
+    return [gpus[one] if isinstance(one, int) else one for one in found]
+
+
+def _unknown(gpus: tuple[Kind, ...]) -> str:
+    return f"as only the host knows which of its {len(gpus)} GPUs it names"
+
+
+def _wished_memory(wished: Sequence[tuple[Placed, SlicePlan]]) -> Iterator[GpuMemory]:
+    for placed, item in wished:
+        for position, device in enumerate(placed.devices):
+            yield _memory(device, owner=item.name, position=position, placed=placed)
+
+
+def _memory(device: Device, owner: str, position: int, placed: Placed) -> GpuMemory:
+    return GpuMemory(
+        selector=device.selector,
+        card=device.kind.name,
+        total_mib=device.kind.total_mib,
+        usable_mib=device.kind.usable_mib,
+        owner=owner,
+        uses=placed.seat.uses(position),
+    )
+
+
+def _rest(host: WrittenHost, board: HostBoard) -> Iterator[GpuMemory]:
+    """GPUs and instances that no slice has."""
+    reserved = set(host.spec.reserved)
+    for position, kind in enumerate(board.gpus):
+        free = board.free.get(kind, 0) >> position & 1
+        if position in reserved or free or board.uncut.get(position) == []:
+            yield GpuMemory(
+                position, kind.name, kind.total_mib, kind.usable_mib, None, position in reserved
+            )
+    for devices in board.cut.values():
+        for device in devices:
+            kind = device.kind
+            yield GpuMemory(device.selector, kind.name, kind.total_mib, kind.usable_mib)
+
+
+def _order(memory: GpuMemory) -> tuple[int, str]:
+    selector = memory.selector
+    if isinstance(selector, int):
+        return selector, ""
+    gpu, _, rest = selector.partition("/")
+    return (int(gpu), rest) if gpu.isdigit() else (10**6, selector)
+
+
+def _layouts(host: WrittenHost, board: HostBoard) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """Instances of every GPU that is cut, the largest first: smaller ones would be in the way."""
+    layouts = {gpu: names for gpu, names in board.uncut.items() if names}
+    for mig in host.spec.mig:
+        if not isinstance(mig.profiles, str):
+            layouts |= dict.fromkeys(mig.gpus, mig.profiles)
+    return tuple((gpu, _largest_first(board.gpus[gpu], layouts[gpu])) for gpu in sorted(layouts))
+
+
+def _largest_first(kind: Kind, names: Sequence[str]) -> tuple[str, ...]:
+    profiles = map(kind.card.mig_profile, names)
+    ordered = sorted(profiles, key=lambda p: (-p.memory_slices, -p.compute_slices, p.name))
+    return tuple(profile.name for profile in ordered)
+
+
+def _short_contexts(wished: Sequence[tuple[Placed, SlicePlan]]) -> Iterator[str]:
+    for placed, item in wished:
+        for note in dict.fromkeys(note for load in placed.seat.loads for note in load.notes):
+            yield f"{item.name}: {note}"
