@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 import typer
 
-from ollama_fleet.cli import check, discover, docs, fit, gpus, models, plan, recommend, schema
+from ollama_fleet.cli import (
+    check,
+    describe,
+    discover,
+    docs,
+    fit,
+    gpus,
+    models,
+    plan,
+    recommend,
+    schema,
+)
 from ollama_fleet.cli.ending import EXIT_CODES
 
 # In the order of the help.
@@ -15,6 +26,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "recommend": recommend.recommend,
     "models": models.models,
     "gpus": gpus.gpus,
+    "describe": describe.describe,
     "discover": discover.discover,
     "schema": schema.schema,
     "docs": docs.docs,
