@@ -94,10 +94,15 @@ def find_gpu(name: str) -> Gpu:
 
 def nearest_gpus(name: str) -> tuple[str, ...]:
     """Names of existing GPUs spelt most alike."""
-    short = {" ".join(_words(full) - {"nvidia", "geforce", "tesla"}): full for full in _gpu_names()}
-    asked = " ".join(_words(name) - {"nvidia", "geforce", "tesla"})
+    short = {_short(full): full for full in _gpu_names()}
+    asked = _short(name)
     ranked = sorted(short, key=lambda key: -difflib.SequenceMatcher(None, asked, key).ratio())
     return tuple(short[key] for key in ranked[:SHOWN])
+
+
+def _short(name: str) -> str:
+    """A GPU's name without its makers, in its own order of words."""
+    return " ".join(word for word in _split(name) if word not in ("nvidia", "geforce", "tesla"))
 
 
 def _gpu_names() -> list[str]:
@@ -135,8 +140,12 @@ def _distance(model: Model, size: float) -> tuple[float, str]:
 
 
 def _words(name: str) -> frozenset[str]:
+    return frozenset(_split(name))
+
+
+def _split(name: str) -> list[str]:
     spaced = re.sub(r"(\d)(ti|super)\b", r"\1 \2", name.lower())
-    return frozenset(re.split(r"[\s_-]+", spaced.strip()))
+    return re.split(r"[\s_-]+", spaced.strip())
 
 
 def _matches(gpu: Gpu, name: str) -> bool:

@@ -158,22 +158,25 @@ def test_a_model_whose_blob_was_cut_is_fetched_again(serving: Fleet) -> None:
     assert serving.sh("t1", f"sha256sum {blob} | cut -d' ' -f1") == digest
 
 
+SMALL = {"name": "small", "gpus": [0], "models": ["qwen3:0.6b"]}
+
+
 @pytest.mark.parametrize(
-    ("fault", "given", "where", "words"),
+    ("fault", "where", "item", "words"),
     [
-        ("mirror-down", {}, "mirror", "cannot download http://10.77.0.2/"),
-        ("mirror-truncating", {}, "mirror", "Ollama here is unchanged"),
-        ("disk-full", {}, "t2", "(is the disk full?)"),
+        ("mirror-down", "mirror", SMALL, "cannot download http://10.77.0.2/"),
+        ("mirror-truncating", "mirror", SMALL, "Ollama here is unchanged"),
+        ("disk-full", "t2", SMALL, "0.0 GiB are free at /var/lib/ollama/models"),
+        ("disk-full", "t2", {**SMALL, "models": []}, "(is the disk full?)"),
     ],
 )
 def test_a_download_that_fails_leaves_nothing_behind_and_is_made_good(
-    fleet: Fleet, t2: str, fault: str, given: dict, where: str, words: str
+    fleet: Fleet, t2: str, fault: str, where: str, item: dict, words: str
 ) -> None:
-    small = {"name": "small", "gpus": [0], "models": ["qwen3:0.6b"]}
-    fleet.add(t2, small)
+    fleet.add(t2, item)
     # The few commands that a deploy needs are there already: this is about the archive.
     fleet.sh(t2, "apt-get -qq update && apt-get -qq install -y curl zstd >/dev/null")
-    fleet.lab.fault(where, fault, **given)
+    fleet.lab.fault(where, fault)
     try:
         run = fleet.deploy()
     finally:
