@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.plan import HostPlan
@@ -36,7 +37,7 @@ def load(inventory_py: str) -> list[HostTuple]:
     """Hosts of the YAML file beside `inventory_py`; bad input ends the run with exit code 2."""
     script = Path(inventory_py)
     try:
-        hosts = fleet_hosts(load_fleet(script.with_suffix(".yml")), script.parent)
+        hosts = fleet_hosts(load_fleet(script.with_suffix(".yml")), script)
         _refuse_unknown_limits(script, [name for name, _ in hosts])
     except InputError as error:
         _stop(error)
@@ -47,18 +48,18 @@ def hosts_from(data: dict[str, Any], inventory_py: str) -> list[HostTuple]:
     """The same for an inventory in Python: `data` has the very shape of the YAML file."""
     script = Path(inventory_py)
     try:
-        hosts = fleet_hosts(validate(YamlFile(str(script), data)), script.parent)
+        hosts = fleet_hosts(validate(YamlFile(str(script), data)), script)
         _refuse_unknown_limits(script, [name for name, _ in hosts])
     except InputError as error:
         _stop(error)
     return hosts
 
 
-def fleet_hosts(fleet: Fleet, directory: Path) -> list[HostTuple]:
-    """One pyinfra host tuple per host; relative paths are looked up in `directory`."""
-    plans = plan_fleet(fleet).required().hosts
+def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
+    """One pyinfra host tuple per host of `inventory`, beside which relative paths and the kept plan lie."""
+    plans = plan_fleet(fleet, previous=read_kept(inventory)).required().hosts
     return [
-        (_pyinfra_name(name, spec), _host_data(plans[name], spec, fleet, directory))
+        (_pyinfra_name(name, spec), _host_data(plans[name], spec, fleet, inventory.parent))
         for name, spec in fleet.hosts.items()
     ]
 

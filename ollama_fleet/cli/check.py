@@ -26,7 +26,7 @@ def check(
         from ollama_fleet.load import load_fleet
 
         path = inventory.with_suffix(".yml") if inventory.suffix == ".py" else inventory
-        hosts = [_host(name, data) for name, data in fleet_hosts(load_fleet(path), path.parent)]
+        hosts = [_host(name, data) for name, data in fleet_hosts(load_fleet(path), path)]
         if json:
             print_json({"hosts": hosts})
         else:

@@ -36,7 +36,18 @@ HardwareOption = Annotated[
 ]
 PreviousOption = Annotated[
     Path | None,
-    typer.Option(help="JSON of an earlier `fleet plan --json`: its slices stay where they fit."),
+    typer.Option(
+        help="JSON of an earlier `fleet plan --json`: its slices stay where they fit. Default: the "
+        "plan kept beside the inventory, if there is one."
+    ),
+]
+KeepOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep",
+        help="Write the plan beside the inventory (prod.plan.json): later plans and deploys move no "
+        "slice of it that still fits.",
+    ),
 ]
 
 
@@ -49,6 +60,7 @@ def plan(
     render: RenderOption = None,
     hardware: HardwareOption = None,
     previous: PreviousOption = None,
+    keep: KeepOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show per GPU what takes its memory, the slices and ports, and what is refused; touches no host.
@@ -63,6 +75,8 @@ def plan(
     """
     with answering(json):
         from ollama_fleet.cli.plan_inputs import read_hardware_files, read_previous
+        from ollama_fleet.kept_plan import keep as keep_plan
+        from ollama_fleet.kept_plan import read_kept
         from ollama_fleet.load import load_fleet
         from ollama_fleet.planner.fleet import plan_fleet
 
@@ -70,7 +84,10 @@ def plan(
         fleet = load_fleet(path)
         found = read_hardware_files(hardware or [], list(fleet.hosts))
         shown = _shown(list(fleet.hosts), host)
-        planned = plan_fleet(fleet, hardware=found, previous=read_previous(previous))
+        before = read_previous(previous) if previous else read_kept(path)
+        planned = plan_fleet(fleet, hardware=found, previous=before)
+        if keep:
+            keep_plan(path, planned.required(path.name).hosts)
         plans = {name: planned.hosts[name] for name in shown}
         _draw(path.name, plans, planned, svg, html)
         rendered = []

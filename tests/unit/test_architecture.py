@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "render": {"planner"},
     "convergence": {"render"},
     "checks": {"catalogue", "hardware", "planner", "questions", "speed", "store"},
-    "inventory": {"load", "planner", "problems", "spec", "yamlfile"},
+    "kept_plan": {"planner", "problems"},
+    "inventory": {"kept_plan", "load", "planner", "problems", "spec", "yamlfile"},
     "recommend": {"catalogue", "speed", "vram"},
     "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},
 }
