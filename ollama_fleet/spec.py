@@ -160,6 +160,11 @@ class Fleet(Spec):
     catalogue: CatalogueSpec = Field(
         default=CatalogueSpec(), description="Models and GPUs beside the known ones."
     )
+    packing: Literal["spread", "tight"] = Field(
+        "spread",
+        description="spread: wishes stay where they are and replicas are on different hosts; tight: "
+        "the fewest GPUs, by the solver if it is installed, at the cost of moving slices.",
+    )
     wishes: list[WishSpec] = Field(
         default=[], description="What the fleet shall serve, on whichever hosts have room."
     )

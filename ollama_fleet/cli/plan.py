@@ -41,6 +41,10 @@ PreviousOption = Annotated[
         "plan kept beside the inventory, if there is one."
     ),
 ]
+TightOption = Annotated[
+    bool,
+    typer.Option("--tight", help="Use the fewest GPUs, as `packing: tight` in the inventory does."),
+]
 KeepOption = Annotated[
     bool,
     typer.Option(
@@ -61,6 +65,7 @@ def plan(
     hardware: HardwareOption = None,
     previous: PreviousOption = None,
     keep: KeepOption = False,
+    tight: TightOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show per GPU what takes its memory, the slices and ports, and what is refused; touches no host.
@@ -85,7 +90,7 @@ def plan(
         found = read_hardware_files(hardware or [], list(fleet.hosts))
         shown = _shown(list(fleet.hosts), host)
         before = read_previous(previous) if previous else read_kept(path)
-        planned = plan_fleet(fleet, hardware=found, previous=before)
+        planned = plan_fleet(fleet, hardware=found, previous=before, tight=tight)
         if keep:
             keep_plan(path, planned.required(path.name).hosts)
         plans = {name: planned.hosts[name] for name in shown}

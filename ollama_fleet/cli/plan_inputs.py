@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from ollama_fleet.cli.ending import BadOptionError
 from ollama_fleet.hardware import Gpu, Hardware
 
@@ -37,7 +39,7 @@ def read_previous(path: Path | None) -> "Previous":
         return Previous()
     try:
         return from_json(_read(path)["placements"])
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         raise BadOptionError(f"{path} is no output of `fleet plan --json`") from None
 
 
@@ -55,7 +57,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _hardware(path: Path, data: Any) -> Hardware:
     try:
-        gpus = tuple(Gpu(**gpu) for gpu in data["gpus"])
+        gpus = tuple(TypeAdapter(Gpu).validate_python(gpu) for gpu in data["gpus"])
         return Hardware(**{**data, "gpus": gpus, "pci_gpus": tuple(data["pci_gpus"])})
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         raise BadOptionError(f"{path} is no output of `fleet discover --json`") from None

@@ -19,7 +19,7 @@ def bind(plan: HostPlan, hardware: Hardware) -> tuple[BoundSlice, ...]:
             bound.append(_bind_slice(item, hardware))
         except CannotBindError as error:
             wrong.append(str(error))
-    wrong += _shared(bound)
+    wrong += _shared(bound) + _reserved(bound, plan, hardware)
     if wrong:
         raise CannotBindError("\n".join(wrong))
     return tuple(bound)
@@ -55,6 +55,17 @@ def _is(gpu: Gpu, position: int, selector: int | str) -> bool:
     if selector.upper().startswith("GPU-"):
         return gpu.uuid.lower() == selector.lower()
     return gpu.pci_bus_id == normal_bus_id(selector)
+
+
+def _reserved(bound: list[BoundSlice], plan: HostPlan, hardware: Hardware) -> list[str]:
+    """A UUID or address may name a GPU that is kept for something else; only here can that be seen."""
+    kept = {hardware.gpus[n].uuid for n in plan.reserved if n < len(hardware.gpus)}
+    return [
+        f"slice '{item.plan.name}': {uuid} is reserved; take it out of `reserved:` or choose another"
+        for item in bound
+        for uuid in item.uuids
+        if uuid in kept
+    ]
 
 
 def _shared(bound: list[BoundSlice]) -> list[str]:

@@ -82,10 +82,14 @@ def gpus_of(spec: HostSpec, known: Known, hardware: Hardware | None = None) -> t
 
 def _found(gpu: Gpu, known: Known) -> Kind:
     """A found GPU; the driver's own total counts, also where it is less than the table's."""
-    total = gpu.memory_total_mib or 0
     try:
         card = known.gpu(gpu.name)
     except catalogue.UnknownGpu:
+        card = None
+    # Unified memory is told as N/A; the table knows it. A lost GPU holds nothing.
+    told = gpu.memory_total_mib or (card.vram_mib if card and not gpu.lost else 0)
+    total = told
+    if card is None:
         card = catalogue.Gpu(
             name=gpu.name,
             vram_mib=max(total, 256),

@@ -64,7 +64,8 @@ def plan_fleet(
 
     + hardware: what hosts were found to have, instead of what the inventory declares
     + previous: an earlier plan, whose slices stay where they still fit
-    + tight: use the fewest GPUs, at the cost of moving slices; default: only where it must be
+    + tight: use the fewest GPUs, at the cost of moving slices; default: what the fleet's `packing`
+      says, and where something would be left without a place
     + solver_s: most seconds for the solver, if it is installed and needed; 0: without it
     """
     needs = Needs(known_to(fleet))
@@ -75,7 +76,8 @@ def plan_fleet(
     boards = [host.board for host in written]
     demands = demands_of(fleet)
     options = _options(demands, boards, needs)
-    best = _best(boards, demands, options, previous, tight, solver_s)
+    packed = tight or fleet.packing == "tight"
+    best = _best(boards, demands, options, previous, packed, solver_s)
     plans = _host_plans(written, best)
     refusals = [refusal for host in written for refusal in host.refusals]
     refusals += [
@@ -134,9 +136,23 @@ def _anew(
 ) -> Iterator[Attempt]:
     """Attempts that owe nothing to an earlier plan; first fit is one, so that none is worse."""
     yield attempt(boards, decreasing, options, NOTHING)
+    # Who has the fewest places to go to goes first: a wish with `hosts:` must not find them taken.
+    fewest = sorted(decreasing, key=lambda demand: _places(demand, boards, options[demand]))
+    yield attempt(boards, fewest, options, NOTHING)
     if any(demand.pool for demand in demands):
         yield attempt(boards, decreasing, options, NOTHING, packer(repeated_patterns))
         yield attempt(boards, demands, options, NOTHING, packer(first_fit))
+
+
+def _places(demand: Demand, boards: Sequence[HostBoard], options: Sequence[Option]) -> int:
+    """GPUs that a demand could be put on, over all hosts where it may be."""
+    kinds = {option.kind for option in options}
+    return sum(
+        board.most(kind)
+        for board in boards
+        if demand.hosts is None or board.name in demand.hosts
+        for kind in kinds
+    )
 
 
 def _may_solve(demands: Sequence[Demand], solver_s: float) -> bool:

@@ -76,6 +76,7 @@ def host_plan(host: WrittenHost, board: HostBoard, placed: Sequence[Placed]) -> 
         loader_port=LOADER_PORT,
         memory=tuple(sorted(memory, key=_order)) if host.board.gpus else (),
         mig=_layouts(host, board),
+        reserved=tuple(spec.reserved),
         notes=(*host.notes, *_short_contexts(wished)),
     )
 

@@ -76,6 +76,8 @@ def _smaller_model(
     large = max((needs.known.model(tag) for tag in tags), key=lambda model: model.file_bytes)
     others = tuple(tag for tag in tags if needs.known.model(tag) is not large)
     for smaller in _family(large):
+        if smaller.max_context < min(settings.context, large.max_context):
+            continue  # the inventory would refuse that context of it
         if needs.fits((*others, smaller.tag), settings, kind, gpus):
             yield f"{smaller.tag} in place of {large.tag}"
             return

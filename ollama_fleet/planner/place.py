@@ -1,12 +1,12 @@
 """Which name and port each slice gets and what its server is told."""
 
 from collections.abc import Iterable, Sequence
-from itertools import count
+from itertools import chain, count
 
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.explicit import SPREAD
 from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, MODELS_DIR, SlicePlan
-from ollama_fleet.spec import FIRST_SLICE_PORT, SliceSpec, WishSpec
+from ollama_fleet.spec import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, SliceSpec, WishSpec
 from ollama_fleet.spec_known import full_model_name
 
 # What every slice is told, whatever it serves. VULKAN off: from 0.30 on it would bring hidden GPUs
@@ -85,11 +85,13 @@ def _wished(item: Placed, name: str, port: int) -> SlicePlan:
 
 
 def _names(placed: Sequence[Placed], taken: set[str]) -> list[str]:
-    """`chat`, `chat-2`, …; a kept slice keeps its name."""
-    taken = taken | {item.name for item in placed if item.name}
+    """`chat`, `chat-2`, …; a kept slice keeps its name, unless a written one has it by now."""
+    kept = {item.name for item in placed if item.name} - taken
+    taken = taken | kept
     names = []
     for item in placed:
-        name = item.name or _free_name(item.demands[0].slice_name, taken)
+        kept_name = item.name if item.name in kept else None
+        name = kept_name or _free_name(item.demands[0].slice_name, taken)
         taken.add(name)
         names.append(name)
     return names
@@ -106,13 +108,17 @@ def _free_name(stem: str, taken: set[str]) -> str:
 
 def _ports(placed: Sequence[Placed], taken: Iterable[int]) -> list[int]:
     """Kept ports, then each slice's own; where that is taken, the first free one above all."""
-    used = set(taken) | {item.port for item in placed if item.port}
+    kept = {item.port for item in placed if item.port} - set(taken)
+    used = set(taken) | kept
     own: list[int | None] = []
     for item in placed:
-        port = item.port or _own_port(item)
-        own.append(port if item.port or port not in used else None)
+        stays = item.port in kept
+        port = item.port if item.port and stays else _own_port(item)
+        own.append(port if stays or port not in used else None)
         used.add(port)
-    further = (p for p in range(max(used, default=FIRST_SLICE_PORT) + 1, 49152) if p not in used)
+    above = range(max(used, default=FIRST_SLICE_PORT) + 1, FIRST_RESERVED_PORT)
+    below = range(FIRST_SLICE_PORT, FIRST_RESERVED_PORT)
+    further = (p for p in chain(above, below) if p not in used)
     return [port if port is not None else next(further) for port in own]
 
 

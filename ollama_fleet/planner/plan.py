@@ -87,6 +87,7 @@ class HostPlan:
     verify_timeout_s: int = 600
     memory: tuple[GpuMemory, ...] = ()
     mig: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    reserved: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

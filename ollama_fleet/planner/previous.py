@@ -3,6 +3,7 @@
 `Previous` is read from a plan, or from the JSON that `placements` makes of one.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from ollama_fleet.planner.demand import Demand, Option, Placed
 from ollama_fleet.planner.devices import Device
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.pools import Pool
+from ollama_fleet.spec import FIRST_RESERVED_PORT
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,22 @@ def to_json(previous: Previous) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Previous:
-    """The reverse. Raises KeyError or TypeError for anything else than `to_json` makes."""
-    return Previous(
-        {
-            str(name): tuple(
-                EarlierSlice(s["name"], tuple(s["gpus"]), int(s["port"]), tuple(s["models"]))
-                for s in slices
-            )
-            for name, slices in data.items()
-        }
-    )
+    """The reverse. Raises KeyError, TypeError or ValueError for anything else than `to_json` makes."""
+    return Previous({str(name): tuple(map(_earlier, slices)) for name, slices in data.items()})
+
+
+def _earlier(data: Mapping[str, Any]) -> EarlierSlice:
+    gpus, port = tuple(data["gpus"]), int(data["port"])
+    if not gpus or not all(map(_is_selector, gpus)) or not 1024 <= port < FIRST_RESERVED_PORT:
+        raise ValueError(f"no GPUs or port of a slice: {gpus}, {port}")
+    return EarlierSlice(str(data["name"]), gpus, port, tuple(map(str, data["models"])))
+
+
+def _is_selector(value: object) -> bool:
+    """A position, or `<gpu>/<profile>/<number>` of a MIG instance."""
+    if isinstance(value, str):
+        return re.fullmatch(r"\d{1,3}/[^/]+/\d{1,3}", value) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256
 
 
 def keep_alone(board: Board, kept: Kept) -> Placed | None:

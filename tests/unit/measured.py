@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ollama_fleet.catalogue import Cache, Gpu, Model, UnknownGpu, find_gpu, find_model
+from ollama_fleet.catalogue.gpu import CUDA_CONTEXT_MIB
 from ollama_fleet.vram import Estimate, EstimateError, estimate
 from ollama_fleet.vram.kv import full_mib, kv_mib
 
@@ -55,7 +56,9 @@ def compared() -> Iterator[Compared]:
 def _compare(row: dict[str, str]) -> Compared:
     measured = float(row["mib"])
     if row["compare"] == "context":
-        return Compared(row, measured, 305.0, measured)
+        gpu = _gpu(row["gpu"])
+        told = float(gpu.cuda_context_mib if gpu else CUDA_CONTEXT_MIB)
+        return Compared(row, measured, told, measured)
     if row["compare"] == "kv":
         predicted = _kv(row)
         return Compared(row, measured, predicted, predicted)
@@ -123,6 +126,29 @@ def _kv(row: dict[str, str]) -> float:
     return statistics.mean(each)
 
 
+def architecture_class(model: Model) -> str:
+    """How a model keeps what it has read: what the estimate has a formula for."""
+    if model.kind == "embedding":
+        return "embedder"
+    if model.mla_width:
+        return "MLA"
+    if model.recurrent:
+        return "hybrid"
+    if model.local:
+        return "sliding window"
+    heads = "multi-head" if model.full and model.full.kv_heads == model.heads else "grouped"
+    return f"mixture, {heads}" if model.experts else heads
+
+
+def classes() -> dict[str, list[Compared]]:
+    """Whole-runner rows per class of architecture."""
+    found: dict[str, list[Compared]] = {}
+    for one in compared():
+        if one.row["compare"] == "total":
+            found.setdefault(architecture_class(find_model(one.row["tag"])), []).append(one)
+    return found
+
+
 def groups() -> dict[str, list[Compared]]:
     found: dict[str, list[Compared]] = {}
     for one in compared():
@@ -153,6 +179,9 @@ def main() -> None:
             )
     print(f"\n{'rows':32} {'n':>3} {'median':>8} {'worst':>8}")
     for group, found in sorted(groups().items()):
+        print(f"{group:32} {len(found):3} {median_error(found):8.2%} {worst_error(found):8.2%}")
+    print("\nwhole runners by class of architecture")
+    for group, found in sorted(classes().items()):
         print(f"{group:32} {len(found):3} {median_error(found):8.2%} {worst_error(found):8.2%}")
 
 

@@ -49,3 +49,18 @@ def test_something_else_in_its_place_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / "prod.plan.json").write_text(text)
     done = fleet("plan", path, code=2)
     assert "is no plan that `fleet plan --keep` wrote" in done.output
+
+
+def test_a_kept_slice_gives_way_to_one_that_a_person_wrote(tmp_path: Path) -> None:
+    """Two units of one name, or two servers on one port, must never be planned."""
+    path = write(tmp_path, FIRST)
+    fleet("plan", path, "--keep")
+    host = {
+        "gpus": [{"model": "RTX 3090", "count": 2}],
+        "slices": [{"name": "first", "gpus": [1], "port": 11434}],
+        "wishes": [FIRST],
+    }
+    path.write_text(yaml.safe_dump({"version": 1, "hosts": {"a": host}}))
+    ((_, data),) = load(str(path.with_suffix(".py")))
+    names, ports = zip(*((item.name, item.port) for item in data["plan"].slices), strict=True)
+    assert len(set(names)) == len(set(ports)) == 2

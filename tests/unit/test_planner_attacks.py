@@ -1,0 +1,63 @@
+"""Plans that once went wrong, each as somebody could write it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ollama_fleet.hardware import Hardware
+from ollama_fleet.load import load_fleet
+from ollama_fleet.planner.bind import CannotBindError, bind
+from ollama_fleet.planner.fleet import FleetPlan, plan_fleet, plan_host
+from ollama_fleet.spec import HostSpec
+from tests.unit.examples import UUIDS, gpu, hardware
+
+
+def planned(folder: Path, **content: object) -> FleetPlan:
+    path = folder / "prod.yml"
+    path.write_text(yaml.safe_dump({"version": 1, **content}))
+    return plan_fleet(load_fleet(path))
+
+
+def test_a_wish_that_must_be_on_a_host_is_not_pushed_out_by_one_that_need_not(
+    tmp_path: Path,
+) -> None:
+    gpus = [{"model": "RTX 3090", "count": 1}]
+    wishes = [
+        {"name": "anywhere", "model": "qwen3:30b"},
+        {"name": "here", "model": "qwen3:30b", "hosts": ["a"]},
+    ]
+    plan = planned(tmp_path, hosts={"a": {"gpus": gpus}, "b": {"gpus": gpus}}, wishes=wishes)
+    assert plan.refusals == ()
+    assert [item.name for item in plan.hosts["a"].slices] == ["here"]
+
+
+def test_ports_run_out_upwards_and_go_on_below(tmp_path: Path) -> None:
+    host = {
+        "gpus": [{"model": "RTX 3090", "count": 8}],
+        "slices": [{"name": "high", "gpus": [0], "port": 49151}]
+        + [{"name": f"low{n}", "gpus": [n + 1], "port": 11436 + n} for n in range(3)],
+        "wishes": [{"name": "w", "model": "qwen3:0.6b", "replicas": 4}],
+    }
+    ports = [item.port for item in planned(tmp_path, hosts={"a": host}).hosts["a"].slices]
+    assert len(set(ports)) == 8 and all(11434 <= port < 49152 for port in ports)
+
+
+def test_a_reserved_gpu_is_not_to_be_had_by_its_uuid_either() -> None:
+    spec = HostSpec.model_validate({"reserved": [0], "slices": [{"name": "x", "gpus": [UUIDS[0]]}]})
+    with pytest.raises(CannotBindError, match=r"is reserved; take it out of `reserved:`"):
+        bind(plan_host("a", spec), hardware(2))
+
+
+def test_unified_memory_that_the_driver_does_not_tell_is_not_nothing() -> None:
+    found = Hardware((gpu(0, name="NVIDIA GB10", memory_total_mib=None),), ("0000:10:00.0",))
+    spec = HostSpec.model_validate({"slices": [{"name": "x", "gpus": [0], "models": ["qwen3:8b"]}]})
+    assert plan_host("a", spec, found).memory[0].total_mib > 100_000
+
+
+def test_packing_tight_is_a_person_s_choice(tmp_path: Path) -> None:
+    gpus = [{"model": "RTX 3090", "count": 2}]
+    wishes = [{"model": f"qwen3:{size}", "pool": "all"} for size in ("0.6b", "1.7b", "8b")]
+    hosts = {"a": {"gpus": gpus}, "b": {"gpus": gpus}}
+    tight = planned(tmp_path, hosts=hosts, wishes=wishes, packing="tight")
+    assert tight.refusals == () and tight.gpus_used == 1
