@@ -122,6 +122,25 @@ def _evictions(seated: Seated) -> list[str]:
     ]
 
 
+class _AsWritten:
+    """Whether a changed slice would fit, seated by the very rules that refused it."""
+
+    def __init__(self, seated: Seated, needs: Needs) -> None:
+        self.known, self._seated, self._needs = needs.known, seated, needs
+
+    def fits(self, tags: Sequence[str], settings: Settings, kind: Kind, gpus: int = 1) -> bool:
+        changed = self._seated.spec.model_copy(
+            update={
+                "models": list(tags),
+                "context": settings.context,
+                "kv_cache": settings.kv_cache,
+            }
+        )
+        kinds = self._seated.kinds if gpus == len(self._seated.kinds) else [kind] * gpus
+        seated = seat_slice(changed, range(len(kinds)), kinds, self._needs)
+        return not seated.wrong and all(memory.fits for memory in seated.memory)
+
+
 def slice_refusal(where: str, seated: Seated, needs: Needs) -> Refusal | None:
     """Why a slice does not fit its GPUs; None when it does, or when nothing can be said."""
     if seated.wrong:
@@ -137,7 +156,7 @@ def slice_refusal(where: str, seated: Seated, needs: Needs) -> Refusal | None:
         Settings.of(seated.spec),
         smallest,
         len(seated.kinds),
-        needs,
+        _AsWritten(seated, needs),
     )
     sums = tuple(f"GPU {memory.selector}: {memory.sum()}" for memory in over)
     return Refusal(where, what, sums, (*fitting, "`allow_overcommit: true` to deploy it anyway"))

@@ -5,13 +5,22 @@ Pure; every proposal is held against the same arithmetic before it is made.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Protocol, get_args
 
 from ollama_fleet import catalogue
 from ollama_fleet.planner.devices import Kind
-from ollama_fleet.planner.needs import Needs, Settings
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.planner.needs import Settings
+from ollama_fleet.spec_known import Known, full_model_name
 from ollama_fleet.vram import KvCache
+
+
+class Fitting(Protocol):
+    """What decides whether models stay loaded on GPUs: by the rules of wishes, or of a written slice."""
+
+    known: Known
+
+    def fits(self, tags: Sequence[str], settings: Settings, kind: Kind, gpus: int = 1) -> bool: ...
+
 
 CONTEXT_STEP = 256
 SMALLEST_CONTEXT = 2048  # less is of no use to a conversation
@@ -19,7 +28,7 @@ MOST_GPUS = 16
 
 
 def nearest(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> tuple[str, ...]:
     """Changes that make models fit on `gpus` GPUs of a kind, the smallest change first."""
     tags = tuple(dict.fromkeys(tags))
@@ -33,19 +42,20 @@ def nearest(
         *_shorter_context(tags, settings, kind, gpus, needs),
         *_smaller_model(tags, settings, kind, gpus, needs),
         *_more_gpus(tags, settings, kind, gpus, needs),
+        *_fewer_models(tags, settings, kind, gpus, needs),
     )
     return found
 
 
 def _shorter_context(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> Iterator[str]:
     if most := longest_context(tags, settings, kind, gpus, needs):
         yield f"`context: {most}`"
 
 
 def longest_context(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> int:
     """The most tokens with which all of them fit, below the wished; 0 where none is of use."""
     if settings.context <= SMALLEST_CONTEXT:
@@ -59,7 +69,7 @@ def longest_context(
 
 
 def _smaller_cache(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> Iterator[str]:
     kinds: tuple[KvCache, ...] = get_args(KvCache)
     for cache in kinds[kinds.index(settings.kv_cache) + 1 :]:
@@ -70,7 +80,7 @@ def _smaller_cache(
 
 
 def _smaller_model(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> Iterator[str]:
     """The largest of the same family in place of the largest model that fits."""
     large = max((needs.known.model(tag) for tag in tags), key=lambda model: model.file_bytes)
@@ -95,7 +105,7 @@ def _family(model: catalogue.Model) -> list[catalogue.Model]:
 
 
 def _more_gpus(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
 ) -> Iterator[str]:
     if kind.profile:
         return
@@ -105,12 +115,13 @@ def _more_gpus(
             return
 
 
-def fewer_models(
-    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Needs
-) -> tuple[str, ...]:
-    """The most models of a list, in its order, that fit together."""
+def _fewer_models(
+    tags: Sequence[str], settings: Settings, kind: Kind, gpus: int, needs: Fitting
+) -> Iterator[str]:
+    """The most models of the list, in its order, that fit together."""
     kept: list[str] = []
     for tag in map(full_model_name, tags):
         if needs.fits((*kept, tag), settings, kind, gpus):
             kept.append(tag)
-    return tuple(kept)
+    if kept and len(tags) > 1:
+        yield f"`models: [{', '.join(kept)}]`, the others elsewhere"

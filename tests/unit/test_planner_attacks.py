@@ -61,3 +61,34 @@ def test_packing_tight_is_a_person_s_choice(tmp_path: Path) -> None:
     hosts = {"a": {"gpus": gpus}, "b": {"gpus": gpus}}
     tight = planned(tmp_path, hosts=hosts, wishes=wishes, packing="tight")
     assert tight.refusals == () and tight.gpus_used == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "count", "context"),
+    [
+        (["qwen3:30b", "codellama:34b"], 2, 16384),
+        (["qwen3:8b", "llama3:8b", "mistral:7b", "qwen2:7b"], 1, 8192),
+        (["llama3:70b"], 1, 4096),
+        (["qwen3:32b"], 1, 40960),
+        (["deepseek-r1:32b", "qwen3:8b"], 2, 65536),
+    ],
+)
+def test_what_a_refusal_proposes_is_not_refused(
+    tmp_path: Path, models: list[str], count: int, context: int
+) -> None:
+    def plan(changed: dict, number: int = count) -> FleetPlan:
+        item = {"name": "x", "gpus": list(range(number)), "models": models, "context": context}
+        gpus = [{"model": "RTX 3090", "count": number}]
+        return planned(tmp_path, hosts={"a": {"gpus": gpus, "slices": [item | changed]}})
+
+    (refusal,) = plan({}).refusals
+    applied = 0
+    for line in refusal.nearest:
+        if line.startswith("`") and "allow_overcommit" not in line:
+            changed = yaml.safe_load(line.split("`")[1])
+            assert plan(changed).refusals == (), line
+            applied += 1
+        elif " × " in line:
+            assert plan({}, int(line.split()[0])).refusals == (), line
+            applied += 1
+    assert applied, refusal
