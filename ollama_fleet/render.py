@@ -60,7 +60,10 @@ def _common_files(plan: HostPlan, bound: Sequence[BoundSlice]) -> list[HostFile]
     script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors)
     return [
         HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **paths)),
-        HostFile("/etc/tmpfiles.d/ollama.conf", _render("tmpfiles.conf.j2", **paths)),
+        HostFile(
+            "/etc/tmpfiles.d/ollama.conf",
+            _render("tmpfiles.conf.j2", directories=names.DIRECTORIES, **paths),
+        ),
         HostFile(DEVICES_SCRIPT, script, mode="0755"),
         HostFile(f"{UNIT_DIR}/{names.DEVICES_UNIT}", devices),
         HostFile(f"{UNIT_DIR}/{names.TARGET}", _render("ollama.target.j2")),

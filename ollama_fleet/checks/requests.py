@@ -10,7 +10,12 @@ from ollama_fleet.planner.plan import HostPlan, SlicePlan
 
 # Where a verification keeps what its generations answered: of its own, for two may run at once ($$ is
 # the same in every question of one script). Only root can read it.
-FOLDER = "/run/ollama-fleet/verify.$$"
+RUN_DIR = "/run/ollama-fleet"
+FOLDER = f"{RUN_DIR}/verify.$$"
+# What a run left that was killed while it verified.
+SWEEP = f"""for left in {RUN_DIR}/verify.*; do
+    [ -d "/proc/${{left##*.}}" ] || rm -rf "$left"
+done"""
 # Loopback never goes through a proxy that the host's environment may name.
 CURL = "curl --noproxy '*' -sS"
 # With a shorter keep_alive a model may be gone before its memory is looked at.
@@ -27,7 +32,7 @@ def start_questions(plan: HostPlan) -> dict[str, str]:
     ]
     jobs = "\n".join(f"{{ {start}\n}} >/dev/null 2>&1 &" for start in starts)
     return {
-        "start": f"mkdir -p -m 700 /run/ollama-fleet && mkdir -m 700 {FOLDER} || exit 1\n{jobs}"
+        "start": f"{SWEEP}\nmkdir -p -m 700 {RUN_DIR} && mkdir -m 700 {FOLDER} || exit 1\n{jobs}"
     }
 
 

@@ -9,6 +9,21 @@ from ollama_fleet.planner.plan import BoundSlice, HostPlan
 
 STOCK = "ollama.service"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+OWN_DROP_IN = "/10-order.conf"
+# Properties as systemd prints them when the unit is in force as we wrote it.
+HARDENING = {
+    "DevicePolicy": "closed",
+    "IPAddressAllow": "127.0.0.0/8 ::1/128",
+    "IPAddressDeny": "0.0.0.0/0 ::/0",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateUsers": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "CapabilityBoundingSet": "",
+    "User": "ollama",
+}
 PROPERTIES = "Id,ActiveState,UnitFileState,MainPID,ControlGroup"
 
 
@@ -20,7 +35,12 @@ def unit_questions(plan: HostPlan) -> dict[str, str]:
 
 def unit_states(subject: Subject) -> dict[str, dict[str, str]]:
     """Unit to its properties."""
-    blocks = subject.text("units").split("\n\n")
+    return _blocks(subject.text("units"))
+
+
+def _blocks(text: str) -> dict[str, dict[str, str]]:
+    """What `systemctl show` prints of several units: unit to its properties."""
+    blocks = text.split("\n\n")
     rows = [dict(ln.split("=", 1) for ln in block.splitlines() if "=" in ln) for block in blocks]
     return {row["Id"]: row for row in rows if "Id" in row}
 
@@ -79,7 +99,8 @@ def _environment(subject: Subject) -> Iterator[CheckResult]:
             good=not wrong,
             expected=_pairs(wanted) if wrong else f"{len(item.environment)} planned variables",
             found=_pairs(wrong) if wrong else "all of them in the running process",
-            remedy=f"`systemctl restart {item.plan.unit}`, or deploy again",
+            remedy=f"`systemctl restart {item.plan.unit}`; if it stays, `systemctl cat` it: a drop-in "
+            "that is not ours is yours to remove",
         )
 
 
@@ -138,8 +159,42 @@ def _own_nodes(item: BoundSlice) -> list[str]:
     return sorted(node for node in item.devices if node.removeprefix("/dev/nvidia").isdigit())
 
 
+def _hardening_questions(plan: HostPlan) -> dict[str, str]:
+    properties = ",".join(("Id", "DropInPaths", *HARDENING))
+    units = " ".join(item.unit for item in plan.slices)
+    return {"hardening": f"systemctl show -p {properties} {units}" if plan.slices else "true"}
+
+
+def _differs(found: str | None, wanted: str) -> bool:
+    """systemd prints lists in any order, and not at all what it does not know."""
+    return found is not None and sorted(found.split()) != sorted(wanted.split())
+
+
+def _hardening(subject: Subject) -> Iterator[CheckResult]:
+    """What is in force, whatever the unit's file says: a drop-in may have opened it."""
+    states = _blocks(subject.text("hardening"))
+    for item in subject.slices:
+        state = states.get(item.plan.unit, {})
+        # An older systemd does not know every property, and prints none of that name.
+        wrong = {
+            key: state[key] for key, value in HARDENING.items() if _differs(state.get(key), value)
+        }
+        drop_ins = [p for p in state.get("DropInPaths", "").split() if not p.endswith(OWN_DROP_IN)]
+        yield subject.result(
+            item.plan.name,
+            "hardening",
+            good=bool(state) and not wrong,
+            expected=_pairs({key: HARDENING[key] for key in wrong}) if wrong else "as in its unit",
+            found=_pairs(wrong) if wrong else "in force",
+            remedy=f"remove {' '.join(drop_ins)}, `systemctl daemon-reload`, restart the slice"
+            if drop_ins
+            else "deploy again",
+        )
+
+
 CHECKS = (
     Check("unit", _active, unit_questions),
+    Check("hardening", _hardening, _hardening_questions),
     Check("environment", _environment, _environment_questions),
     Check("isolation", _isolation, _isolation_questions),
 )

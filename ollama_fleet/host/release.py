@@ -20,7 +20,9 @@ COMMAND = "/usr/local/bin/ollama"
 QUESTIONS = {
     "machine": "uname -m",
     "installed": f"""for digest in {PREFIX}/*/.sha256; do
-    [ -f "$digest" ] && read -r value <"$digest" && echo "${{digest%/.sha256}} $value"
+    prefix=${{digest%/.sha256}}
+    [ -s "$prefix/bin/ollama" ] && [ -x "$prefix/bin/ollama" ] && [ -d "$prefix/lib/ollama" ] || continue
+    read -r value <"$digest" && echo "$prefix $value"
 done; true""",
     "current": f"readlink {CURRENT}; true",
     "command": f"[ -e {COMMAND} ] && [ ! -L {COMMAND} ] && echo other || readlink {COMMAND}; true",
@@ -72,7 +74,11 @@ def install_script(release: Release, found: InstalledReleases) -> str | None:
 
 
 def _link(target: str, path: str) -> str:
-    return f"ln -sfn {target} {path}.fleet-new && mv -fT {path}.fleet-new {path}"
+    blocked = f"{path} is a directory; move it away and run again"
+    return (
+        f"[ -L {path} ] || [ ! -d {path} ] || fail '{blocked}'\n"
+        f"ln -sfn {target} {path}.fleet-new && mv -fT {path}.fleet-new {path}"
+    )
 
 
 def _fetch_and_unpack(release: Release, arch: str, digest: str) -> str:

@@ -28,10 +28,14 @@ say() {{ echo "$*" 2>/dev/null || :; }}
 fail() {{ echo "$*" >&2; exit 1; }}
 put() {{ # put PATH MODE, content base64-coded on stdin: staged beside the target, then moved
     mkdir -p "${{1%/*}}"
-    if [ -e "$1" ] && ! grep -qsF -e '{MARKER}' -e '  /etc/tmpfiles.d/ollama.conf' "$1"; then
+    [ ! -d "$1" ] || fail "$1 is a directory; move it away and run again"
+    if [ -f "$1" ] && [ ! -L "$1" ] && ! grep -qsF -e '{MARKER}' -e '  /etc/tmpfiles.d/ollama.conf' "$1"; then
         cp -p "$1" "$1.before-fleet"
     fi
-    base64 -d >"$1.fleet-new" && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1"
+    base64 -d >"$1.fleet-new" && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1" || {{
+        rm -f "$1.fleet-new"
+        fail "cannot write $1 (is the disk full, or the file immutable?)"
+    }}
 }}
 mkdir -p -m 700 {RUN_DIR}
 exec 9>{RUN_DIR}/lock

@@ -6,7 +6,7 @@ from typing import Any
 from pyinfra.api import Host
 from pyinfra.api.exceptions import PyinfraError
 
-from ollama_fleet.host.transport import disable_nagle
+from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.plan import HostPlan, Release
@@ -24,7 +24,7 @@ class BadInventoryError(PyinfraError):
 
 def begin(host: Host) -> HostPlan:
     """Tune the connection and return the host's plan. Raises BadInventoryError for all hosts."""
-    disable_nagle(host)
+    tune_connection(host)
     plan = host.data.get("plan") or _plan_from_data(host)
     timeout_s = int(host.data.get("verify_timeout_s") or plan.verify_timeout_s)
     return replace(plan, release=_release(host), verify_timeout_s=timeout_s)

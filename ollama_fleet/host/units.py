@@ -20,7 +20,7 @@ from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, no_answer
 from ollama_fleet.host.scripts import RUN_DIR, Script, change_script, fail_host, put_file
 from ollama_fleet.planner.bind import CannotBindError, bind
-from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, MODELS_DIR, USER, HostPlan
+from ollama_fleet.planner.plan import DEVICES_UNIT, DIRECTORIES, LOADER_UNIT, USER, HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
 
@@ -34,6 +34,7 @@ OWNED = (
     "/etc/tmpfiles.d/ollama.conf",
     DEVICES_SCRIPT,
 )
+OWNED_DIRECTORIES = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in DIRECTORIES)
 UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
 # Our two files by name: the host's other ones are not ours to apply, or to fail at.
 MAKE_ACCOUNT = (
@@ -51,7 +52,8 @@ def questions(units: tuple[str, ...]) -> dict[str, str]:
         "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} "
         f"{' '.join((*units, DEVICES_UNIT, LOADER_UNIT, STOCK_UNIT))}",
         "pending": f"ls {PENDING_DIR} 2>/dev/null; true",
-        "account": f"getent passwd {USER} && [ -d {MODELS_DIR}/blobs ]",
+        "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
+        f"{' '.join(path for path, _ in DIRECTORIES)})\" = '{OWNED_DIRECTORIES}' ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
     }
 
@@ -143,9 +145,12 @@ def _begin(restart: list[str], begun: list[str]) -> list[str]:
 systemctl reset-failed {_words(begun)} 2>/dev/null || :
 if ! systemctl start {_words(begun)} 2>/dev/null; then
     for unit in {DEVICES_UNIT} {_words(begun)}; do
-        systemctl is-active --quiet "$unit" && continue
+        case $unit in
+        {DEVICES_UNIT}) systemctl is-failed --quiet "$unit" || continue ;;
+        *) ! systemctl is-active --quiet "$unit" || continue ;;
+        esac
         echo "$unit does not start; its last words:" >&2
-        journalctl --unit "$unit" --lines 8 --no-pager --output cat >&2 || :
+        journalctl --unit "$unit" --lines 15 --no-pager --output cat >&2 || :
     done
     exit 1
 fi

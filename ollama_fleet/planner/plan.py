@@ -10,6 +10,15 @@ STATE_DIR = "/var/lib/ollama"
 MODELS_DIR = f"{STATE_DIR}/models"
 HOME_DIR = f"{STATE_DIR}/home"
 CUDA_CACHE_DIR = f"{STATE_DIR}/cuda-cache"
+# Directories below /var/lib/ollama with their modes; all belong to the service user.
+DIRECTORIES = (
+    (STATE_DIR, "0755"),
+    (HOME_DIR, "0700"),
+    (CUDA_CACHE_DIR, "0700"),
+    (MODELS_DIR, "0755"),
+    (f"{MODELS_DIR}/blobs", "0755"),
+    (f"{MODELS_DIR}/manifests", "0755"),
+)
 TARGET = "ollama.target"
 DEVICES_UNIT = "ollama-devices.service"
 LOADER_UNIT = "ollama-loader.service"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ollama_fleet.checks import units
 from ollama_fleet.checks.model import CheckResult
 from ollama_fleet.checks.registry import judge, verification_questions
 from ollama_fleet.questions import Answer
@@ -58,6 +59,11 @@ def healthy() -> dict[str, str]:
         ),
         "start": "",
         "wait": "",
+        "hardening": "\n\n".join(
+            f"Id=ollama-{name}.service\nDropInPaths=\n"
+            + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items())
+            for name in ("chat", "code")
+        ),
         "environments": "",
         "api": "",
         "ps": "",
@@ -96,7 +102,8 @@ def test_a_healthy_host_passes_every_check() -> None:
     assert failures(results) == []
     per_slice = {result.check for result in results if result.subject == "chat"}
     assert per_slice == {
-        "unit", "environment", "isolation", "api", "models", "inference", "speed", "weights on gpu"
+        "unit", "hardening", "environment", "isolation", "api", "models", "inference", "speed",
+        "weights on gpu",
     }  # fmt: skip
 
 
@@ -149,6 +156,14 @@ FAULTS = {
     "a slice that cannot open its own GPU": (
         {"devices chat": "refused /dev/nvidia0\nrefused /dev/nvidia1"},
         ("chat", "isolation"),
+    ),
+    "a sandbox that a drop-in opened": (
+        {
+            "hardening": healthy()["hardening"].replace(
+                "IPAddressAllow=127.0.0.0/8 ::1/128", "IPAddressAllow=::/0", 1
+            )
+        },
+        ("chat", "hardening"),
     ),
     "another version": (
         {"api": healthy()["api"].replace("0.32.15", "0.30.0", 1)},
