@@ -24,23 +24,19 @@ HARDENING = {
     "CapabilityBoundingSet": "",
     "User": "ollama",
 }
-PROPERTIES = "Id,ActiveState,UnitFileState,MainPID,ControlGroup"
+PROPERTIES = ("Id", "ActiveState", "UnitFileState", "MainPID", "ControlGroup", "DropInPaths")
 
 
 def unit_questions(plan: HostPlan) -> dict[str, str]:
     """State of every unit; later questions read it again from the shell's `unit` function."""
     units = " ".join((*(item.unit for item in plan.slices), STOCK))
-    return {"units": f"systemctl show -p {PROPERTIES} {units}"}
+    properties = ",".join((*PROPERTIES, *HARDENING))
+    return {"units": f"systemctl show -p {properties} {units}"}
 
 
 def unit_states(subject: Subject) -> dict[str, dict[str, str]]:
     """Unit to its properties."""
-    return _blocks(subject.text("units"))
-
-
-def _blocks(text: str) -> dict[str, dict[str, str]]:
-    """What `systemctl show` prints of several units: unit to its properties."""
-    blocks = text.split("\n\n")
+    blocks = subject.text("units").split("\n\n")
     rows = [dict(ln.split("=", 1) for ln in block.splitlines() if "=" in ln) for block in blocks]
     return {row["Id"]: row for row in rows if "Id" in row}
 
@@ -159,12 +155,6 @@ def _own_nodes(item: BoundSlice) -> list[str]:
     return sorted(node for node in item.devices if node.removeprefix("/dev/nvidia").isdigit())
 
 
-def _hardening_questions(plan: HostPlan) -> dict[str, str]:
-    properties = ",".join(("Id", "DropInPaths", *HARDENING))
-    units = " ".join(item.unit for item in plan.slices)
-    return {"hardening": f"systemctl show -p {properties} {units}" if plan.slices else "true"}
-
-
 def _differs(found: str | None, wanted: str) -> bool:
     """systemd prints lists in any order, and not at all what it does not know."""
     return found is not None and sorted(found.split()) != sorted(wanted.split())
@@ -172,7 +162,7 @@ def _differs(found: str | None, wanted: str) -> bool:
 
 def _hardening(subject: Subject) -> Iterator[CheckResult]:
     """What is in force, whatever the unit's file says: a drop-in may have opened it."""
-    states = _blocks(subject.text("hardening"))
+    states = unit_states(subject)
     for item in subject.slices:
         state = states.get(item.plan.unit, {})
         # An older systemd does not know every property, and prints none of that name.
@@ -194,7 +184,7 @@ def _hardening(subject: Subject) -> Iterator[CheckResult]:
 
 CHECKS = (
     Check("unit", _active, unit_questions),
-    Check("hardening", _hardening, _hardening_questions),
+    Check("hardening", _hardening),
     Check("environment", _environment, _environment_questions),
     Check("isolation", _isolation, _isolation_questions),
 )

@@ -54,16 +54,12 @@ def healthy() -> dict[str, str]:
         "uvm": "",
         "pci": "0000:10:00.0 0x10de 0x030000\n0000:11:00.0 0x10de 0x030000",
         "units": "\n\n".join(
-            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}"
+            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}\n"
+            + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items())
             for name, pid in (("chat", 11), ("code", 12))
         ),
         "start": "",
         "wait": "",
-        "hardening": "\n\n".join(
-            f"Id=ollama-{name}.service\nDropInPaths=\n"
-            + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items())
-            for name in ("chat", "code")
-        ),
         "environments": "",
         "api": "",
         "ps": "",
@@ -158,11 +154,7 @@ FAULTS = {
         ("chat", "isolation"),
     ),
     "a sandbox that a drop-in opened": (
-        {
-            "hardening": healthy()["hardening"].replace(
-                "IPAddressAllow=127.0.0.0/8 ::1/128", "IPAddressAllow=::/0", 1
-            )
-        },
+        {"units": healthy()["units"].replace("=127.0.0.0/8 ::1/128", "=::/0", 1)},
         ("chat", "hardening"),
     ),
     "another version": (
