@@ -72,12 +72,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     lab = Lab(ROOT / ".lab")
+    was_up = bool(lab.status())
     lab.ensure(HOST, "8x-rtx3090")
     try:
         with tempfile.TemporaryDirectory() as folder:
             measure(lab, Fleet(Path(folder), lab), rounds)
     finally:
-        lab.remove(HOST)
+        if was_up:
+            lab.remove(HOST)
+        else:
+            lab.down()
 
 
 def measure(lab: Lab, fleet: Fleet, rounds: int) -> None:

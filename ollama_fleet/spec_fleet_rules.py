@@ -68,10 +68,20 @@ def _slices_known(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]
                 try:
                     models.append(known.model(tag))
                 except catalogue.UnknownModel as error:
-                    if str(error).startswith(ABSENT):
-                        yield rule_broken((*at, "models", position), str(error))
+                    what = str(error) if str(error).startswith(ABSENT) else _untagged(tag, error)
+                    if what and not (item.allow_overcommit and ABSENT not in what):
+                        yield rule_broken((*at, "models", position), what)
             if len(models) == len(item.models):
                 yield from _context_rule(at, item, models)
+
+
+def _untagged(tag: str, error: catalogue.UnknownModel) -> str:
+    """A family without a tag is whatever the library calls latest today, of a size that nobody checks."""
+    family = tag.removesuffix(":latest")
+    same = [name for name in error.nearest if name.partition(":")[0] == family]
+    if ":" in family or not same:
+        return ""
+    return f"'{tag}' is no size that can be checked; name one: {', '.join(same)}"
 
 
 def _wishes_known(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]:
@@ -180,6 +190,24 @@ def _titles_differ(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError
                 what = f"'{wish.title}' is the name of {_spell(other)} too; name one otherwise"
                 yield rule_broken((*at, "name"), what)
         seen.setdefault(wish.title, []).append((at, hosts))
+    yield from _pool_names_differ(fleet)
+
+
+def _pool_names_differ(fleet: "Fleet") -> Iterator[PydanticCustomError]:
+    """Slices are named after pools and wishes alike, and are known again by their names."""
+    wishes = list(all_wishes(fleet))
+    titles = {wish.title for _, wish, _ in wishes if not wish.pool}
+    scopes: dict[str, Place] = {}
+    for at, wish, _ in wishes:
+        if wish.pool is None:
+            continue
+        if wish.pool in titles:
+            yield rule_broken((*at, "pool"), f"'{wish.pool}' is the name of a wish too; rename one")
+        if scopes.setdefault(wish.pool, at[:-1]) != at[:-1]:
+            host = scopes[wish.pool][1:2]
+            where = f"host {host[0]}'s" if host else "the fleet's"
+            what = f"pool '{wish.pool}' is written at {where} wishes too; rename one"
+            yield rule_broken((*at, "pool"), what)
 
 
 def _pools_agree(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]:

@@ -9,6 +9,7 @@ from ollama_fleet.hardware import Hardware
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.fleet import FleetPlan, plan_fleet, plan_host
+from ollama_fleet.problems import InputError
 from ollama_fleet.spec import HostSpec
 from tests.unit.examples import UUIDS, gpu, hardware
 
@@ -92,3 +93,31 @@ def test_what_a_refusal_proposes_is_not_refused(
             assert plan({}, int(line.split()[0])).refusals == (), line
             applied += 1
     assert applied, refusal
+
+
+def refused_input(folder: Path, **content: object) -> str:
+    with pytest.raises(InputError) as caught:
+        planned(folder, **content)
+    return str(caught.value)
+
+
+def test_a_model_without_a_size_is_not_deployed_unchecked(tmp_path: Path) -> None:
+    item = {"name": "x", "gpus": [0], "models": ["llama3.3"]}
+    host = {"gpus": [{"model": "RTX 3060 12GB"}], "slices": [item]}
+    said = refused_input(tmp_path, hosts={"a": host})
+    assert "'llama3.3' is no size that can be checked; name one: llama3.3:70b" in said
+    own = {"gpus": host["gpus"], "slices": [item | {"models": ["my-own"]}]}
+    assert planned(tmp_path, hosts={"a": own}).hosts["a"].notes
+
+
+def test_pools_and_wishes_of_one_name_are_refused(tmp_path: Path) -> None:
+    gpus = {"gpus": [{"model": "RTX 3090", "count": 2}]}
+    both = [{"name": "dev", "model": "qwen3:8b"}, {"model": "llama3:8b", "pool": "dev"}]
+    assert "'dev' is the name of a wish too" in refused_input(
+        tmp_path, hosts={"a": gpus}, wishes=both
+    )
+    host = gpus | {"wishes": [{"model": "qwen3:8b", "pool": "dev", "context": 16384}]}
+    said = refused_input(
+        tmp_path, hosts={"a": host}, wishes=[{"model": "llama3:8b", "pool": "dev"}]
+    )
+    assert "pool 'dev' is written at the fleet's wishes too" in said
