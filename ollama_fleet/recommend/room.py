@@ -11,6 +11,7 @@ from ollama_fleet.catalogue import Gpu, KvCache, MigProfile, Model, all_models
 from ollama_fleet.vram import FIT_TARGET_MIB, Estimate, EstimateError, estimate, largest_context
 
 MOST_GPUS = 16
+CONTEXT_STEP = 256
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,20 @@ def largest(model: Model, demand: Demand, room: Room) -> int:
         )
         over = _over_mib(model, replace(demand, context=context), room) if context else 0.0
         if over <= 0:
-            return context
+            return _climbed(model, demand, room, context)
         available -= over
     return 0
+
+
+def _climbed(model: Model, demand: Demand, room: Room, context: int) -> int:
+    """Further up while it fits: where Ollama takes a smaller batch, less memory is needed than before,
+    and halving the range alone would stop below that step."""
+    while 0 < context < model.max_context:
+        more = min(context + CONTEXT_STEP, model.max_context)
+        if _over_mib(model, replace(demand, context=more), room) > 0:
+            break
+        context = more
+    return context
 
 
 def _over_mib(model: Model, demand: Demand, room: Room) -> float:
