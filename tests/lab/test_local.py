@@ -48,19 +48,17 @@ def test_a_machine_can_deploy_to_itself(fleet: Fleet, t1: str) -> None:
     content["hosts"] = {"me": {**content["hosts"][t1], "connection": "local"}}
     del content["hosts"]["me"]["address"]
 
-    unpack = [*fleet.lab.ssh_command(t1), "--", "mkdir -p /root/fleet && tar -C /root/fleet -x"]
+    unpack = [*fleet.lab.ssh_command(t1), "--", "mkdir -p /srv/fleet && tar -C /srv/fleet -x"]
     subprocess.run(unpack, input=project_archive(), check=True)
     inventory = yaml.safe_dump(content)
     fleet.sh(
         t1,
-        f"mkdir /root/fleet/inventory && cat >/root/fleet/inventory/local.yml <<'E'\n{inventory}\nE",
+        f"mkdir /srv/fleet/inventory && cat >/srv/fleet/inventory/local.yml <<'E'\n{inventory}\nE",
     )
     script = (ROOT / "inventory/local.py").read_text()
-    fleet.sh(t1, f"cat >/root/fleet/inventory/local.py <<'E'\n{script}\nE")
+    fleet.sh(t1, f"cat >/srv/fleet/inventory/local.py <<'E'\n{script}\nE")
 
-    run = (
-        "cd /root/fleet && PYTHONPATH=site python3 -m pyinfra inventory/local.py deploy.py -y 2>&1"
-    )
+    run = "cd /srv/fleet && PYTHONPATH=site python3 -m pyinfra inventory/local.py deploy.py -y 2>&1"
     first = fleet.sh(t1, run)
     assert "8 checks" in first or "0 failed" in first, first
     assert fleet.sh(t1, "systemctl is-active ollama-chat") == "active"
