@@ -13,23 +13,22 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from lab import keys
+from lab import flavours, keys
 from lab.network import MIRROR_ADDRESS, PREFIX_BITS
 from lab.profile import UUID_SPACE, Profile, hardware
-from lab.state import MIRROR, PACKAGE, HostPaths, LabPaths, write_json
+from lab.state import MIRROR, PACKAGE, HostPaths, LabPaths, read_json, write_json
 
 SIM = PACKAGE / "sim"
 KEYRING = "usr/share/keyrings/lab-archive-keyring.gpg"
 OPERATOR_UID, OPERATOR_GID = 1000, 37
-# Programs of the simulated driver: file or folder in lab/sim → place in the host.
-DRIVER_FILES = {
-    "lab-driver": "usr/lib/lab/lab-driver",
-    "labsim": "usr/lib/lab/labsim",
-    "nvidia-smi": "usr/bin/nvidia-smi",
-    "nvidia-modprobe": "usr/bin/nvidia-modprobe",
-    "modprobe": "usr/sbin/modprobe",
-    "lab-driver.service": "usr/lib/systemd/system/lab-driver.service",
-}
+# The programs of lab/sim are all here in the host; what stands where the real ones would only calls
+# them. Tools of the driver come with a driver's packages.
+LAB = "usr/lib/lab"
+UNIT = "usr/lib/systemd/system/lab-driver.service"
+IGNORED = shutil.ignore_patterns("__pycache__")
+KERNEL_TOOLS = ("modprobe", "rmmod", "lsmod", "modinfo", "depmod")
+UNAME = "usr/bin/uname"
+WRAPPER = '#!/bin/sh\nexec /{lab}/{name} "$@"\n'
 NETWORK = """[Match]
 Name=host0
 [Network]
@@ -68,7 +67,7 @@ flags\t\t: fpu sse sse2 sse4_1 sse4_2 avx f16c fma avx2
 def write_hardware(host: HostPaths, name: str, profile: Profile) -> None:
     """The shared state of the simulation, and what the kernel shows before a driver is loaded."""
     found = hardware(profile, name)
-    for part in ("faults", "pci", "proc-driver", "sys-module"):
+    for part in ("faults", "pci", "proc-driver", "sys-module", "firmware"):
         (host.hardware / part).mkdir(parents=True, exist_ok=True)
     for module in Path("/sys/module").iterdir():
         (host.hardware / "sys-module" / module.name).mkdir(exist_ok=True)
@@ -78,13 +77,14 @@ def write_hardware(host: HostPaths, name: str, profile: Profile) -> None:
     (host.hardware / "meminfo").write_text(meminfo)
     cpus = (CPUINFO.format(index=n, count=profile.cpus) for n in range(profile.cpus))
     (host.hardware / "cpuinfo").write_text("".join(cpus))
-    _write_pci(host)
+    _simulate("--unloaded", LAB_HW=host.hardware)
 
 
-def _write_pci(host: HostPaths) -> None:
-    """The driver simulation knows how cards look on the bus; it is asked to write just that."""
-    command = [sys.executable, "-IS", str(SIM / "lab-driver"), "--unloaded"]
-    subprocess.run(command, env={**os.environ, "LAB_HW": str(host.hardware)}, check=True)
+def _simulate(task: str, **places: Path) -> None:
+    """The simulation knows how cards look on the bus and drivers on the disk; it writes that."""
+    command = [sys.executable, "-IS", str(SIM / "lab-driver"), task]
+    settings = {name: str(path) for name, path in places.items()}
+    subprocess.run(command, env={**os.environ, **settings}, check=True)
 
 
 def write_identity(paths: LabPaths, root: Path, name: str, address: str) -> None:
@@ -124,23 +124,36 @@ def write_mirror_settings(root: Path) -> None:
     _write(root, "etc/systemd/system/nginx.service.d/lab.conf", NGINX_UNIT)
 
 
-def install_driver(root: Path, found: dict[str, Any]) -> None:
-    """The simulated driver, where the profile has one installed."""
-    if found["driver"] is None:
+def install_simulation(host: HostPaths) -> None:
+    """The simulated hardware and kernel of a host with GPUs, whether it has a driver or not."""
+    found, root = read_json(host.hardware / "hardware.json"), host.root
+    flavours.write(root, found["distribution"])
+    if not found["gpus"]:
         return
-    for source, target in DRIVER_FILES.items():
-        _install(SIM / source, root / target)
+    shutil.copytree(SIM / "labsim", root / LAB / "labsim", ignore=IGNORED)
+    for program in (path for path in SIM.iterdir() if path.is_file() and os.access(path, os.X_OK)):
+        _install(program, root / LAB / program.name)
+    _install(SIM / "lab-driver.service", root / UNIT)
     wants = root / "etc/systemd/system/sysinit.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
-    (wants / "lab-driver.service").symlink_to("/usr/lib/systemd/system/lab-driver.service")
+    (wants / "lab-driver.service").symlink_to(f"/{UNIT}")
+    shutil.copyfile(root / UNAME, root / LAB / "uname.real")
+    (root / LAB / "uname.real").chmod(0o755)
+    _simulate("--prepare", LAB_HW=host.hardware, LAB_ROOT=root)
+    for path in _tool_places(found):
+        _write(root, path, WRAPPER.format(lab=LAB, name=Path(path).name), 0o755)
+
+
+def _tool_places(found: dict[str, Any]) -> list[str]:
+    """Where the tools stand that a system has without any driver's packages."""
+    places = [*(f"usr/sbin/{name}" for name in KERNEL_TOOLS), "usr/bin/lsmod", UNAME]
+    is_rpm = found["distribution"].startswith("rocky")
+    places.append("usr/bin/dracut" if is_rpm else "usr/sbin/update-initramfs")
+    return places if found["secure_boot"] is None else [*places, "usr/bin/mokutil"]
 
 
 def _install(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        return
-    target.unlink(missing_ok=True)  # modprobe is a link to kmod, which must not be overwritten
     shutil.copyfile(source, target)
     target.chmod(0o644 if source.suffix == ".service" else 0o755)
 

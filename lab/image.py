@@ -1,4 +1,4 @@
-"""The base image that all hosts share, and the mirror's layer above it; built once, then cached.
+"""The base image that all hosts share, and the layers above it; built once, then cached.
 
 A build goes into a directory of its own and is renamed when complete, so that an interrupted one
 is never used. Which packages: image.yml. Knows nothing of hosts.
@@ -27,6 +27,7 @@ from lab.state import CACHE, PACKAGE, locked, mount_points, remove_tree
 RECIPE = PACKAGE / "image.yml"
 CUSTOMIZE = PACKAGE / "customize.sh"
 DOWNLOAD = PACKAGE / "download.sh"
+DNF_LAYER = PACKAGE / "dnf_layer.sh"
 SOURCE_LINE = "deb $(REPO_URI) $(RELEASE) $(COMPONENT)|$(CODENAME)|$(ORIGIN)"
 # apt settings of the outer machine that a build must not inherit: they are about its index files.
 NOT_INHERITED = ("Acquire::IndexTargets", "Acquire::cdrom", "Acquire::Languages")
@@ -34,7 +35,7 @@ NOT_INHERITED = ("Acquire::IndexTargets", "Acquire::cdrom", "Acquire::Languages"
 
 @dataclass(frozen=True)
 class Image:
-    """`base`: every host's lowest layer; `debs`: what the mirror serves; `mirror`: its layer."""
+    """`base`: every host's lowest layer; `debs`: the Debian packages that the mirror serves."""
 
     directory: Path
 
@@ -46,9 +47,13 @@ class Image:
     def debs(self) -> Path:
         return self.directory / "debs"
 
-    @property
-    def mirror(self) -> Path:
-        return self.directory / "mirror"
+    def layer(self, name: str) -> Path:
+        """One of image.yml's layers, which goes above the base."""
+        return self.directory / name
+
+    def lower(self, layer: str | None) -> list[str]:
+        """What a host's root is made of, the uppermost first."""
+        return [*([str(self.layer(layer))] if layer else []), str(self.base)]
 
 
 def recipe() -> dict[str, Any]:
@@ -58,7 +63,8 @@ def recipe() -> dict[str, Any]:
 
 def current_image(cache: Path = CACHE) -> Image:
     """Where the image of the present recipe is, or will be."""
-    parts = [json.dumps(recipe(), sort_keys=True), CUSTOMIZE.read_text(), DOWNLOAD.read_text()]
+    parts = [json.dumps(recipe(), sort_keys=True)]
+    parts += [script.read_text() for script in (CUSTOMIZE, DOWNLOAD, DNF_LAYER)]
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
     return Image(cache / f"base-{digest}")
 
@@ -76,14 +82,15 @@ def ensure_image(console: Console, cache: Path = CACHE) -> Image:
 
 def _build(image: Image, console: Console) -> None:
     started = time.monotonic()
-    console.print("==> Building the base image (once; about a minute) ...")
+    console.print("==> Building the base image (once; about half a minute) ...")
     torso = Image(image.directory.with_name(f"{image.directory.name}.torso"))
     torso.directory.mkdir(parents=True)
     with console.status("starting mmdebstrap") as status:
         for line in _mmdebstrap(torso, console):
             status.update(f"{line} ({time.monotonic() - started:.0f} s)")
-        status.update("installing the mirror's own packages")
-        _build_mirror_layer(torso)
+        for name, packages in recipe()["layers"].items():
+            status.update(f"installing the packages of the layer '{name}'")
+            _build_layer(torso, name, packages)
     torso.directory.rename(image.directory)
     console.print(f"    base image ready after {time.monotonic() - started:.0f} s")
 
@@ -156,15 +163,17 @@ def _indexed_sources(suite: str) -> list[str]:
     return [row[0] for row in rows if row[1].startswith(suite) and row[2] == "Debian"]
 
 
-def _build_mirror_layer(torso: Image) -> None:
-    """nginx and the like, installed over the base image from the packages just fetched."""
-    merged, work = torso.directory / "merged", torso.directory / "work"
-    for directory in (merged, work, torso.mirror):
+def _build_layer(torso: Image, name: str, packages: list[str]) -> None:
+    """Installed over the base image from the packages just fetched."""
+    merged, work, layer = torso.directory / "merged", torso.directory / "work", torso.layer(name)
+    for directory in (merged, work, layer):
         directory.mkdir()
-    options = f"lowerdir={torso.base},upperdir={torso.mirror},workdir={work}"
+    options = f"lowerdir={torso.base},upperdir={layer},workdir={work}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(merged)], check=True)
     try:
-        _install_debs(merged, torso.debs, recipe()["mirror_packages"])
+        _install_debs(merged, torso.debs, packages)
+        if name == "dnf":
+            subprocess.run([str(DNF_LAYER), str(merged)], check=True)
     finally:
         subprocess.run(["umount", str(merged)], check=True)
     merged.rmdir()

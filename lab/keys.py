@@ -61,10 +61,10 @@ class Gpg:
     """Calls gpg with one key ring; the answer is its standard output."""
 
     def __init__(self, home: str) -> None:
-        self._home = home
+        self.home = home
 
     def __call__(self, *arguments: str) -> bytes:
-        command = ["gpg", "--homedir", self._home, "--batch", "--quiet", *arguments]
+        command = ["gpg", "--homedir", self.home, "--batch", "--quiet", *arguments]
         return subprocess.run(command, check=True, capture_output=True).stdout
 
 

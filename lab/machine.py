@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import cgroup, host_files, leftovers, network
+from lab import cgroup, flavours, host_files, leftovers, network
 from lab.errors import LabError
 from lab.image import Image
 from lab.profile import load_profile
@@ -49,15 +49,16 @@ def create(paths: LabPaths, name: str, profile_name: str, image: Image) -> None:
     """A fresh host with an empty disk; the record that makes it count is written last."""
     host, profile = paths.host(name), load_profile(profile_name)
     address = network.assign_address(paths, name)
-    lower = [str(image.base)] if name != MIRROR else [str(image.mirror), str(image.base)]
+    lower = image.lower(MIRROR if name == MIRROR else flavours.layer(profile.distribution))
     for directory in (host.disk, host.root, host.nginx, host.truncated):
         directory.mkdir(parents=True)
     _make_disk(host, profile.disk_gib)
     host_files.write_hardware(host, name, profile)
     _mount(host, lower)
     host_files.write_identity(paths, host.root, name, address)
-    host_files.install_driver(host.root, read_json(host.hardware / "hardware.json"))
-    if name == MIRROR:
+    if name != MIRROR:
+        host_files.install_simulation(host)
+    else:
         host_files.write_mirror_settings(host.root)
     record = {"name": name, "profile": profile_name, "address": address, "lower": lower}
     write_json(host.record, {**record, "boot_command": _boot_command(paths, host, name)})
@@ -162,6 +163,7 @@ def _boot_command(paths: LabPaths, host: HostPaths, name: str) -> list[str]:
         "--system-call-filter=bpf @keyring",
         f"--bind={_escaped(host.hardware)}:{HARDWARE_INSIDE}",
         f"--bind-ro={_escaped(host.hardware / 'sys-module')}:/sys/module",
+        *(_firmware_bind(host)),
         # Mounts below /proc are made from within, so their sources are paths in the host.
         *(
             f"--bind-ro={HARDWARE_INSIDE}/{source}:/proc/{target}"
@@ -175,6 +177,13 @@ def _boot_command(paths: LabPaths, host: HostPaths, name: str) -> list[str]:
         f"--bind={_escaped(host.disk / 'docker')}:/var/lib/docker",
         *(_mirror_binds(paths, host) if name == MIRROR else []),
     ]
+
+
+def _firmware_bind(host: HostPaths) -> list[str]:
+    """EFI variables, on a machine that has them."""
+    if read_json(host.hardware / "hardware.json")["secure_boot"] is None:
+        return []
+    return [f"--bind-ro={_escaped(host.hardware / 'firmware')}:/sys/firmware"]
 
 
 def _mirror_binds(paths: LabPaths, host: HostPaths) -> list[str]:

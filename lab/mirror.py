@@ -11,7 +11,8 @@ from rich.console import Console
 
 from lab.image import Image
 from lab.keys import ensure_archive_key
-from lab.repository import ensure_repository
+from lab.packages.world import ensure_world, install_world
+from lab.repository import ORIGINS, ensure_archive
 from lab.state import LabPaths
 
 RELEASES = "ollama/ollama/releases/download"
@@ -21,7 +22,11 @@ def ensure_tree(paths: LabPaths, image: Image, console: Console) -> None:
     """Only what is missing or outdated is made."""
     ensure_archive_key(paths)
     with console.status("preparing what the mirror serves: packages") as status:
-        ensure_repository(paths.mirror / "debian", image.debs, paths.archive_key)
+        world = ensure_world()
+        install_world(world, paths.mirror)
+        for archive in ORIGINS:
+            pools = world / "pools" / archive
+            ensure_archive(paths.mirror / archive, image.debs, pools, paths.archive_key)
         status.update("preparing what the mirror serves: Ollama")
         _ensure_release(paths)
         status.update("preparing what the mirror serves: models")

@@ -23,6 +23,8 @@ PACKAGES = {
     "nsenter": "util-linux",
     "ssh": "openssh-client",
     "zstd": "zstd",
+    "rpmbuild": "rpm",
+    "createrepo_c": "createrepo-c",
 }
 
 

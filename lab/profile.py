@@ -52,6 +52,18 @@ class Driver(_Strict):
     flavour: Literal["open", "proprietary"] = "open"
 
 
+class Kernel(_Strict):
+    """A further installed kernel, beside the running one."""
+
+    release: str = Field(pattern=r"^[\w.+~-]+$")
+    headers: bool = False
+
+
+Distribution = Literal[
+    "debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04", "rocky-8", "rocky-9", "rocky-10"
+]
+
+
 class Profile(_Strict):
     """One file of profiles/."""
 
@@ -64,7 +76,15 @@ class Profile(_Strict):
     minors: list[int] | None = None
     """The N of /dev/nvidiaN per GPU in PCI order; counted from 0 when not given."""
     driver: Driver | None = Driver()
-    distribution: Literal["debian-12"] = "debian-12"
+    """Installed from the start, some other way than by packages; null: none."""
+    distribution: Distribution = "debian-12"
+    nouveau: bool = False
+    """The free driver takes the cards at boot, unless it is kept out."""
+    secure_boot: bool | None = None
+    """null: a BIOS machine."""
+    headers: bool = False
+    """Whether the running kernel's headers are installed."""
+    kernels: list[Kernel] = []
 
     @property
     def card_names(self) -> list[str]:
@@ -117,9 +137,13 @@ def hardware(profile: Profile, host: str) -> dict[str, Any]:
     """What hardware.json of this host says: the state that all simulated parts share."""
     cards = load_cards()
     gpus = [_gpu(cards[card], host, n, profile) for n, card in enumerate(profile.card_names)]
-    driver = profile.driver and {**profile.driver.model_dump(), "installed": True}
+    driver = profile.driver.model_dump() if profile.driver and gpus else None
+    system = profile.model_dump(
+        include={"distribution", "nouveau", "secure_boot", "headers", "kernels"}
+    )
     return {
-        "driver": driver if gpus else None,
+        **system,
+        "driver": driver,
         "gpus": gpus,
         "nvswitch": profile.nvswitch,
         "ram_mib": profile.ram_gib * 1024,

@@ -165,6 +165,25 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+    target.chmod(0o644)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """The same files under another path, without their space where the file system allows it."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(path, place)
+
+
 def mount_points() -> list[str]:
     """All mount points of this machine, in the order in which they were mounted."""
     fields = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())

@@ -23,22 +23,37 @@ s.sendall(sys.argv[2].encode() + b"\\n"); print(s.recv(65536).decode(), flush=Tr
 
 
 class SimHost:
-    """`with SimHost(folder, hardware) as host:` has a loaded driver inside the block."""
+    """`with SimHost(folder, hardware) as host:` has booted inside the block, with the driver loaded
+    where the hardware has one from the start."""
 
     def __init__(self, folder: Path, hardware: dict[str, Any]) -> None:
-        self.hw, self.dev = folder / "hw", folder / "dev"
+        self.hw, self.dev, self.root = folder / "hw", folder / "dev", folder / "root"
         self.socket = folder / "driver.sock"
         self.faults = self.hw / "faults"
-        for path in (self.faults, self.dev):
+        for path in (self.faults, self.dev, self.root):
             path.mkdir(parents=True, exist_ok=True)
         (self.hw / "hardware.json").write_text(json.dumps(hardware))
         self.hardware = hardware
         self._processes: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> SimHost:
+        assert self.run("lab-driver", "--prepare").returncode == 0
+        self.boot()
+        driver = self.hardware.get("driver")
+        if driver and self.hardware.get("nvswitch"):
+            self.start("nv-fabricmanager", "--built-for", driver["version"])
+            wait_until(lambda: self.ask("devices")["driver"]["fabric"] == "Completed")
+        return self
+
+    def boot(self) -> None:
         self.driver = self.start("lab-driver")
         wait_until(self.socket.exists)
-        return self
+
+    def reboot(self) -> None:
+        """Nothing but the disk and lab-hw survives."""
+        self.driver.terminate()
+        self.driver.wait(5)
+        self.boot()
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
@@ -52,6 +67,7 @@ class SimHost:
     @property
     def env(self) -> dict[str, str]:
         places = {"LAB_HW": self.hw, "LAB_DEV": self.dev, "LAB_DRIVER_SOCKET": self.socket}
+        places["LAB_ROOT"] = self.root
         return {**os.environ, **{name: str(path) for name, path in places.items()}}
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,6 +94,38 @@ class SimHost:
             sock.sendall(json.dumps({"op": op, **request}).encode() + b"\n")
             answer: dict[str, Any] = json.loads(sock.makefile().readline())
         return answer
+
+    def install(self, version: str, flavour: str = "open", signed_by: str | None = "dkms") -> None:
+        """What a driver's packages leave on the disk: module files and the library."""
+        module = {"version": version, "flavour": flavour, "signed_by": signed_by}
+        folder = self.root / "lib/modules" / os.uname().release / "updates/dkms"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("nvidia", "nvidia-uvm", "nvidia-modeset", "nvidia-drm"):
+            (folder / f"{name}.ko").write_text(json.dumps(module))
+        self.install_library(version)
+
+    def install_library(self, version: str) -> None:
+        folder = self.root / "usr/lib/x86_64-linux-gnu"
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / "libnvidia-ml.so.1"
+        (folder / f"libnvidia-ml.so.{version}").touch()
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"libnvidia-ml.so.{version}")
+
+    def write(self, path: str, text: str) -> None:
+        """A file below the host's root."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+    def loaded(self) -> set[str]:
+        """Modules of NVIDIA's, and nouveau."""
+        return {path.name for path in (self.hw / "sys-module").iterdir()}
+
+    @property
+    def kernel_log(self) -> str:
+        path = self.hw / "kernel.log"
+        return path.read_text() if path.exists() else ""
 
     def hold(self, name: str, mib: dict[str, int]) -> tuple[subprocess.Popen[str], dict[str, Any]]:
         """A process that asks for this memory and keeps it until it ends, and its answer."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import flavours
 from lab.errors import UsageError
 from lab.profile import hardware, load_cards, load_profile, load_topology, profile_names
 
@@ -17,6 +18,9 @@ REQUIRED = {
     "2x-a100-80gb": (2, 81920),
     "8x-h100": (8, 81559),
     "bare-2x-rtx3090": (2, 24576),
+    "bare-1x-gtx1080": (1, 8192),
+    "bare-1x-rtx-pro-6000": (1, 97887),
+    "1x-a100-40gb": (1, 40960),
 }
 
 
@@ -44,7 +48,7 @@ def test_profile_has_the_cards_its_name_promises(name: str, expected: tuple[int,
 def test_mig_is_for_data_centre_cards_only() -> None:
     capable = {name for name, card in load_cards().items() if card.mig_capable}
 
-    assert capable == {"A100 80GB", "H100"}
+    assert capable == {"A100 40GB", "A100 80GB", "H100", "RTX PRO 6000"}
 
 
 def test_mixed_host_has_minors_that_differ_from_the_order_of_its_gpus() -> None:
@@ -67,6 +71,19 @@ def test_driver_is_there_unless_the_profile_says_none() -> None:
     assert hardware(load_profile("2x-rtx3090"), "a")["driver"]["version"] == "580.95.05"
     assert hardware(load_profile("bare-2x-rtx3090"), "a")["driver"] is None
     assert hardware(load_profile("no-gpu"), "a")["driver"] is None
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_each_profile_is_of_a_distribution_that_the_lab_can_make(name: str) -> None:
+    assert load_profile(name).distribution in flavours.distributions()
+
+
+def test_simulation_is_told_what_the_profile_says_of_its_system() -> None:
+    found = hardware(load_profile("two-kernels-2x-rtx3090"), "a")
+    assert found["kernels"] == [{"release": "99.0.0-1-amd64", "headers": False}]
+    assert (found["headers"], found["nouveau"], found["secure_boot"]) == (True, False, None)
+    assert hardware(load_profile("nouveau-1x-rtx3060"), "a")["nouveau"] is True
+    assert hardware(load_profile("secureboot-debian12-1x-rtx3060"), "a")["secure_boot"] is True
 
 
 def test_default_topology_names_profiles_that_exist() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 IDLE_MIB = 1  # what a driver keeps for itself on an idle GPU
+Pools = dict[str, tuple[str, int]]
+"""The pool that memory asked on a GPU or MIG device comes from, and what that pool can give."""
 
 
 class OutOfMemoryError(Exception):
@@ -25,10 +27,12 @@ class Ledger:
     def __init__(self) -> None:
         self._holdings: dict[int, Holding] = {}
 
-    def hold(self, key: int, holding: Holding, capacity_mib: dict[str, int]) -> None:
+    def hold(self, key: int, holding: Holding, pools: Pools) -> None:
         """Replace what `key` holds, or refuse and leave everything as it was."""
         for uuid, wanted in holding.mib.items():
-            free = capacity_mib[uuid] - self._held_mib(uuid, except_key=key)
+            pool, capacity_mib = pools[uuid]
+            sharing = [name for name, (other, _) in pools.items() if other == pool]
+            free = capacity_mib - sum(self.held_mib(name, except_key=key) for name in sharing)
             if wanted > free:
                 raise OutOfMemoryError(f"{uuid} has {free} MiB free, {wanted} MiB asked")
         self._holdings[key] = holding
@@ -41,8 +45,9 @@ class Ledger:
         for holding in self._holdings.values():
             holding.mib.pop(uuid, None)
 
-    def used_mib(self, uuid: str) -> int:
-        return IDLE_MIB + self._held_mib(uuid)
+    def count(self) -> int:
+        """How many processes hold memory."""
+        return sum(any(holding.mib.values()) for holding in self._holdings.values())
 
     def processes(self) -> list[dict[str, Any]]:
         return [
@@ -52,6 +57,6 @@ class Ledger:
             if mib > 0
         ]
 
-    def _held_mib(self, uuid: str, except_key: int | None = None) -> int:
+    def held_mib(self, uuid: str, except_key: int | None = None) -> int:
         held = [entry for key, entry in self._holdings.items() if key != except_key]
         return sum(holding.mib.get(uuid, 0) for holding in held)

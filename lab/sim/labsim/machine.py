@@ -1,4 +1,4 @@
-"""What is plugged in and what is broken: hardware.json and faults/ of one host, read together.
+"""What is plugged in, loaded and broken: hardware.json, faults/ and modules, read together.
 
 A `Machine` is one consistent reading; it knows nothing of processes or memory in use.
 """
@@ -9,42 +9,67 @@ import json
 import os
 from typing import Any
 
-from . import paths
+from . import cards, disk, paths
 
 Signature = tuple[tuple[str, int, int], ...]
 
 
 class Machine:
-    """One reading of the host's hardware and of the faults that are switched on."""
+    """One reading of the host's hardware, its faults, and the modules that are loaded."""
 
-    def __init__(self, hardware: dict[str, Any], faults: dict[str, dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        hardware: dict[str, Any],
+        faults: dict[str, dict[str, Any]],
+        modules: dict[str, dict[str, Any]] | None = None,
+        library: str | None = None,
+    ) -> None:
         self.hardware = hardware
         self.faults = faults
+        hidden = {"nvidia_uvm"} if "uvm-missing" in faults else set()
+        self.modules = {n: each for n, each in (modules or {}).items() if n not in hidden}
+        self.library_version = library or ""
+        self.gpus = self._served()
 
     @property
-    def gpus(self) -> list[dict[str, Any]]:
+    def cards(self) -> list[dict[str, Any]]:
+        """Every GPU that is plugged in, driver or not."""
         return self.hardware.get("gpus") or []
 
-    @property
-    def driver(self) -> dict[str, Any]:
-        return self.hardware.get("driver") or {}
+    def _served(self) -> list[dict[str, Any]]:
+        """The GPUs that the loaded driver brings up, counted as it counts them."""
+        if not self.loaded:
+            return []
+        found = [gpu for gpu in self.cards if self.refusal(gpu) is None]
+        return [{**gpu, "index": n} for n, gpu in enumerate(found)]
+
+    def refusal(self, gpu: dict[str, Any]) -> str | None:
+        """Why the loaded driver does not bring this card up; None where it does."""
+        return cards.refusal(gpu, self.modules["nvidia"])
 
     @property
-    def library_version(self) -> str:
-        return self.driver.get("version") or ""
+    def loaded(self) -> bool:
+        return "nvidia" in self.modules
+
+    @property
+    def flavour(self) -> str:
+        return str(self.modules["nvidia"]["flavour"]) if self.loaded else "open"
 
     @property
     def loaded_version(self) -> str:
+        if not self.loaded:
+            return ""
         fault = self.faults.get("wrong-driver")
-        return self.library_version if fault is None else fault.get("version") or "575.57.08"
+        own = str(self.modules["nvidia"]["version"])
+        return own if fault is None else fault.get("version") or "575.57.08"
 
     @property
     def mismatch(self) -> bool:
-        return self.loaded_version != self.library_version
+        return self.loaded and self.loaded_version != self.library_version
 
     @property
     def uvm_loaded(self) -> bool:
-        return "uvm-missing" not in self.faults
+        return "nvidia_uvm" in self.modules
 
     def broken(self, fault: str) -> set[int]:
         """Indexes of the GPUs that this fault names (the first one when it names none)."""
@@ -60,14 +85,15 @@ def numa_node(index: int, count: int) -> int:
 
 
 def signature() -> Signature:
-    """Changes whenever hardware.json or a fault file is written, added or removed."""
+    """Changes with hardware.json, the fault files and the user-space library."""
     files = [paths.HARDWARE, *(f"{paths.FAULTS}/{name}" for name in _fault_files())]
-    return tuple(entry for entry in map(_stamp, files) if entry)
+    library = (f"library {disk.library_version()}", 0, 0)
+    return (library, *(entry for entry in map(_stamp, files) if entry))
 
 
-def read() -> Machine:
+def read(modules: dict[str, dict[str, Any]] | None = None) -> Machine:
     faults = {name[:-5]: _json(f"{paths.FAULTS}/{name}") for name in _fault_files()}
-    return Machine(_json(paths.HARDWARE), faults)
+    return Machine(_json(paths.HARDWARE), faults, dict(modules or {}), disk.library_version())
 
 
 def _fault_files() -> list[str]:

@@ -1,21 +1,18 @@
-"""nvidia-modprobe and modprobe of a lab host: they ask the driver for its nodes."""
+"""modprobe, rmmod, lsmod, nvidia-modprobe and depmod of a lab host: they ask the simulated kernel
+about NVIDIA's modules and nouveau, and leave every other name to the real ones."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from . import client
+from . import client, disk, paths
+from .kernel import NEEDS, NOUVEAU, canonical
 
 REAL_MODPROBE = "/sbin/modprobe.real"  # where a diversion puts the distribution's own
-GROUPS_OF_MODULE = {
-    "nvidia": ["gpus", "control"],
-    "nvidia-uvm": ["uvm"],
-    "nvidia-modeset": ["modeset"],
-    "nvidia-drm": ["modeset"],
-    "nvidia-current": ["gpus", "control"],
-    "nvidia-current-uvm": ["uvm"],
-}
+GROUP_OF_MODULE = {"nvidia": ["gpus", "control"], "nvidia_uvm": ["uvm"]}
+OURS = (*NEEDS, NOUVEAU)
+SIZES = {"nvidia": 104173568, "nvidia_uvm": 2076672, "nvidia_modeset": 1806336}
 
 
 def nvidia_modprobe(arguments: list[str]) -> int:
@@ -28,32 +25,132 @@ def nvidia_modprobe(arguments: list[str]) -> int:
             which.add("uvm")
         elif argument in ("-m", "--modeset"):
             which.add("modeset")
-    return 1 if _make(sorted(which)) else 0
+        elif argument.startswith("-f"):
+            which.add("capabilities")
+    return 1 if _ask("make-nodes", which=sorted(which)) else 0
 
 
 def modprobe(arguments: list[str]) -> int:
     names = [argument for argument in arguments if not argument.startswith("-")]
-    module = names[0].replace("_", "-") if names else ""
-    if module not in GROUPS_OF_MODULE:
+    if not names or canonical(names[0]) not in OURS:
         return _real_modprobe(arguments)
-    if _removes(arguments):
-        return _fail(f"Module {names[0]} is in use.")
-    if os.geteuid() != 0:
-        return _fail(f"could not insert '{names[0]}': Operation not permitted")
-    error = _make(GROUPS_OF_MODULE[module])
-    return _fail(f"Module {names[0]} not found in directory /lib/modules") if error else 0
+    if "-n" in arguments or "--dry-run" in arguments:
+        return 0
+    if any(argument in ("-r", "--remove") for argument in arguments):
+        return next((code for code in map(_remove, names) if code), 0)
+    many = "-a" in arguments or "--all" in arguments
+    return next((code for code in map(_insert, names if many else names[:1]) if code), 0)
 
 
-def _make(which: list[str]) -> str | None:
+def _insert(name: str) -> int:
+    if error := _ask("load", name=name):
+        return _fail("modprobe", error)
+    module = canonical(name)
+    _ask("make-nodes", which=GROUP_OF_MODULE.get(module, ["modeset"]))
+    return 0
+
+
+def _remove(name: str) -> int:
+    """modprobe -r also removes what the module alone needed."""
+    module = canonical(name)
+    if module not in _loaded():
+        return 0
+    if error := _ask("unload", name=name):
+        return _fail("modprobe", f"FATAL: {error.split(': ', 1)[-1].split(' by:')[0]}.")
+    if needed := NEEDS.get(module):
+        _ask("unload", name=needed)
+    return 0
+
+
+def rmmod(arguments: list[str]) -> int:
+    code = 0
+    for name in (argument for argument in arguments if not argument.startswith("-")):
+        if error := _ask("unload", name=name):
+            code = _fail("rmmod", error)
+    return code
+
+
+def lsmod(_arguments: list[str]) -> int:
+    """What the simulated kernel holds; the outer machine's modules are not this host's."""
+    print(f"{'Module':<23} {'Size':>8}  Used by")
+    for name in _loaded():
+        holders = ",".join(_names(f"{name}/holders"))
+        with open(f"{_sys_module()}/{name}/refcnt", encoding="utf-8") as file:
+            count = file.read().strip()
+        print(f"{name:<23} {SIZES.get(name, 131072):>8}  {count} {holders}".rstrip())
+    return 0
+
+
+def depmod(_arguments: list[str]) -> int:
+    """Module files are found without an index."""
+    return 0
+
+
+def modinfo(arguments: list[str]) -> int:
+    """`modinfo [-k KERNEL] [-F FIELD] NAME...`"""
+    options, names = _options(arguments, {"-k": "-k", "-F": "-F", "--field": "-F"})
+    kernel = options.get("-k", paths.KERNEL)
+    codes = [_modinfo(name, kernel, options.get("-F")) for name in names]
+    return max(codes, default=1)
+
+
+def _modinfo(name: str, kernel: str, field: str | None) -> int:
+    path = name if name.startswith("/") else disk.find_module(canonical(name), kernel)
+    if path is None or not os.path.exists(path):
+        return _fail("modinfo", f"ERROR: Module {name} not found.")
+    found = disk.read_module(path)
+    items = {
+        "filename": path.removeprefix(paths.ROOT),
+        "version": found["version"],
+        "license": "Dual MIT/GPL" if found["flavour"] == "open" else "NVIDIA",
+        "name": canonical(os.path.basename(path).removesuffix(".ko")),
+        "vermagic": f"{kernel} SMP mod_unload modversions",
+        "signer": {"dkms": "DKMS module signing key", "canonical": "Build time autogenerated key"}
+        .get(found.get("signed_by") or "", ""),
+    }  # fmt: skip
+    if field:
+        print(items[field]) if items.get(field) else None
+        return 0
+    for label, value in items.items():
+        if value:
+            print(f"{label + ':':<15} {value}")
+    return 0
+
+
+def _options(arguments: list[str], known: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    options, names, rest = {}, [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, has_value, value = word.partition("=")
+        if name in known and (has_value or rest):
+            options[known[name]] = value if has_value else rest.pop(0)
+        elif not word.startswith("-"):
+            names.append(word)
+    return options, names
+
+
+def _loaded() -> list[str]:
+    return [name for name in OURS if os.path.exists(f"{_sys_module()}/{name}/initstate")]
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(f"{_sys_module()}/{folder}"))
+    except FileNotFoundError:
+        return []
+
+
+def _sys_module() -> str:
+    return f"{paths.HW}/sys-module"
+
+
+def _ask(op: str, **request: object) -> str | None:
     """The reason why not, or None."""
     try:
-        return client.ask("make-nodes", which=which).get("error")
-    except client.NotLoadedError as error:
-        return str(error)
-
-
-def _removes(arguments: list[str]) -> bool:
-    return any(argument in ("-r", "--remove") for argument in arguments)
+        return client.ask(op, **request).get("error")
+    except client.NotLoadedError:
+        name = request.get("name", "nvidia")
+        return f"FATAL: Module {name} not found in directory /lib/modules/{paths.KERNEL}"
 
 
 def _real_modprobe(arguments: list[str]) -> int:
@@ -63,6 +160,6 @@ def _real_modprobe(arguments: list[str]) -> int:
     return 0
 
 
-def _fail(text: str) -> int:
-    print(f"modprobe: FATAL: {text}", file=sys.stderr)
+def _fail(program: str, text: str) -> int:
+    print(f"{program}: {text}", file=sys.stderr)
     return 1

@@ -6,10 +6,11 @@ before the kernel's device filter is asked, and then isolation could not be show
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
-from . import paths
+from . import capabilities, paths
 from .machine import Machine
 
 MAJOR = 4
@@ -26,13 +27,17 @@ def gpu_nodes(machine: Machine) -> Nodes:
 
 
 def all_nodes(machine: Machine) -> Nodes:
+    """None without a driver; each group comes with its module."""
+    control = CONTROL if machine.loaded else {}
     uvm = UVM if machine.uvm_loaded else {}
-    return {**gpu_nodes(machine), **CONTROL, **uvm, **MODESET}
+    modeset = MODESET if "nvidia_modeset" in machine.modules else {}
+    return {**gpu_nodes(machine), **control, **uvm, **modeset}
 
 
 def make(nodes: Nodes) -> None:
     for name, minor in nodes.items():
-        _make_node(f"{paths.DEV}/{name}", minor)
+        mode = capabilities.mode_of(name) if "/" in name else 0o666
+        _make_node(f"{paths.DEV}/{name}", minor, mode)
 
 
 def remove(names: set[str]) -> None:
@@ -41,9 +46,11 @@ def remove(names: set[str]) -> None:
             os.unlink(f"{paths.DEV}/{name}")
         except FileNotFoundError:
             continue
+    with contextlib.suppress(OSError):  # other capabilities are still there, or never were
+        os.rmdir(f"{paths.DEV}/{capabilities.FOLDER}")
 
 
-def _make_node(path: str, minor: int) -> None:
+def _make_node(path: str, minor: int, mode: int) -> None:
     device = os.makedev(MAJOR, minor)
     try:
         found = os.stat(path)
@@ -52,5 +59,6 @@ def _make_node(path: str, minor: int) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
-    os.mknod(path, stat.S_IFCHR | 0o666, device)
-    os.chmod(path, 0o666)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.mknod(path, stat.S_IFCHR | mode, device)
+    os.chmod(path, mode)

@@ -13,7 +13,9 @@ import socket
 import struct
 
 from . import paths
-from .driver import Answer, Client, Driver
+from .driver import Driver
+from .notify import tell_systemd
+from .requests import Answer, Client
 
 POLL_S = 0.25  # how soon nodes and trees follow a fault when nobody asks
 LONGEST_REQUEST_BYTES = 1 << 20
@@ -38,16 +40,16 @@ class Server:
         """Listens only when nodes and trees are there: whoever can ask finds them."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
-        self._driver.refresh()
+        self._driver.boot()
         try:
             self._answer_all(_listen())
         finally:
             os.unlink(paths.SOCKET)
-            self._driver.unload()
+            self._driver.shut_down()
 
     def _answer_all(self, listener: socket.socket) -> None:
         self._selector.register(listener, selectors.EVENT_READ)
-        _tell_systemd("READY=1")
+        tell_systemd("READY=1")
         while True:
             for key, _ in self._selector.select(POLL_S):
                 self._accept(listener) if key.data is None else self._receive(key.data)
@@ -99,12 +101,3 @@ def _listen() -> socket.socket:
     os.chmod(paths.SOCKET, 0o666)
     listener.listen(64)
     return listener
-
-
-def _tell_systemd(message: str) -> None:
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        sock.send(message.encode())

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 
 from . import paths
+from .kernel import NEEDS
 from .machine import Machine, numa_node
 
-Tree = dict[str, str]
+Tree = dict[str, str]  # path → text, or LINK and where it leads
+References = dict[str, int]
+
+LINK = "link:"
 
 PCI, PROC, MODULES = "pci", "proc-driver", "sys-module"
 
@@ -30,25 +34,28 @@ BUILD = {
 BUILT_AT = "Tue Sep 23 09:55:41 UTC 2025"
 
 
+def write(machine: Machine, references: References, capabilities: Tree | None = None) -> None:
+    """Everything, as it is with the modules that are loaded now and their MIG capabilities."""
+    _write(PCI, pci(machine), owned="")
+    _write(PROC, {**proc_driver(machine), **(capabilities or {})}, owned="nvidia")
+    write_modules(machine, references)
+
+
+def write_modules(machine: Machine, references: References) -> None:
+    _write(MODULES, modules(machine, references), owned=("nvidia", "nouveau"))
+
+
 def write_unloaded(machine: Machine) -> None:
-    """What is there before the driver is loaded, and after it has gone."""
-    _write(PCI, pci(machine), owned="")
-    _write(PROC, {}, owned="nvidia")
-    _write(MODULES, {}, owned="nvidia")
-
-
-def write_loaded(machine: Machine) -> None:
-    _write(PCI, pci(machine), owned="")
-    _write(PROC, proc_driver(machine), owned="nvidia")
-    _write(MODULES, modules(machine), owned="nvidia")
+    """What is there before any driver is loaded, and after it has gone."""
+    write(Machine(machine.hardware, machine.faults), {})
 
 
 def pci(machine: Machine) -> Tree:
     functions = dict(OTHER_PCI)
     nodes_of = {
-        short_bus_id(gpu): numa_node(gpu["index"], len(machine.gpus)) for gpu in machine.gpus
+        short_bus_id(gpu): numa_node(gpu["index"], len(machine.cards)) for gpu in machine.cards
     }
-    for gpu in machine.gpus:
+    for gpu in machine.cards:
         bus, code = short_bus_id(gpu), gpu["pci_device_id"].lower()
         functions[bus] = ("0x10de", f"0x{code[2:6]}", pci_class(gpu))
         if pci_class(gpu) == "0x030000":
@@ -58,12 +65,17 @@ def pci(machine: Machine) -> Tree:
     for bus, (vendor, device, kind) in functions.items():
         tree |= {f"{bus}/vendor": vendor, f"{bus}/device": device, f"{bus}/class": kind}
         tree[f"{bus}/numa_node"] = str(nodes_of.get(bus, 0))
+    bound = next((name for name in ("nvidia", "nouveau") if name in machine.modules), None)
+    if bound:
+        cards = [short_bus_id(gpu) for gpu in machine.cards]
+        tree |= {f"{bus}/driver": f"{LINK}../../drivers/{bound}" for bus in cards}
     return tree
 
 
 def proc_driver(machine: Machine) -> Tree:
-    flavour = machine.driver.get("flavour", "open")
-    build = BUILD[flavour].format(version=machine.loaded_version)
+    if not machine.loaded:
+        return {}
+    build = BUILD[machine.flavour].format(version=machine.loaded_version)
     gcc = "gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)"
     tree = {
         "nvidia/version": f"NVRM version: {build}  {BUILT_AT}\nGCC version:  {gcc}",
@@ -76,12 +88,15 @@ def proc_driver(machine: Machine) -> Tree:
     return tree
 
 
-def modules(machine: Machine) -> Tree:
-    names = ["nvidia", "nvidia_modeset", "nvidia_drm", *(["nvidia_uvm"] * machine.uvm_loaded)]
+def modules(machine: Machine, references: References) -> Tree:
     tree: Tree = {}
-    for name in names:
-        tree |= {f"{name}/version": machine.loaded_version, f"{name}/initstate": "live"}
-        tree[f"{name}/refcnt"] = str(len(names) - 1 if name == "nvidia" else 0)
+    for name, module in machine.modules.items():
+        version = machine.loaded_version if name.startswith("nvidia") else module["version"]
+        tree |= {f"{name}/version": version} if version else {}
+        tree |= {f"{name}/initstate": "live"}
+        tree[f"{name}/refcnt"] = str(references.get(name, 0))
+        for needed in [NEEDS[name]] if NEEDS.get(name) else []:
+            tree[f"{needed}/holders/{name}"] = f"{LINK}../../{name}"
     return tree
 
 
@@ -97,7 +112,7 @@ def pci_class(gpu: dict[str, str]) -> str:
 
 
 def _nvswitches(machine: Machine) -> dict[str, tuple[str, str, str]]:
-    architecture = machine.gpus[0].get("architecture", "") if machine.gpus else ""
+    architecture = machine.cards[0].get("architecture", "") if machine.cards else ""
     device = NVSWITCH_DEVICE.get(architecture, NVSWITCH_DEVICE_HOPPER)
     count = machine.hardware.get("nvswitch") or 0
     return {f"0000:{5 + n:02x}:00.0": ("0x10de", device, "0x068000") for n in range(count)}
@@ -120,29 +135,35 @@ def _information(machine: Machine, gpu: dict[str, str]) -> str:
     return "\n".join(f"{label} {gap}{value}" for label, (gap, value) in lines.items())
 
 
-def _write(place: str, tree: Tree, owned: str) -> None:
+def _write(place: str, tree: Tree, owned: str | tuple[str, ...]) -> None:
     """Make the entries whose name starts with `owned` equal to the tree; leave all others."""
     root = f"{paths.HW}/{place}"
     os.makedirs(root, exist_ok=True)
-    wanted = {f"{root}/{path}": text + "\n" for path, text in tree.items()}
+    wanted = {f"{root}/{path}": _content(text) for path, text in tree.items()}
     _remove_others(root, set(wanted), owned)
     for path, text in wanted.items():
         if _text(path) != text:
             _replace(path, text)
 
 
-def _remove_others(root: str, keep: set[str], owned: str) -> None:
+def _content(text: str) -> str:
+    return text if text.startswith(LINK) else text + "\n"
+
+
+def _remove_others(root: str, keep: set[str], owned: str | tuple[str, ...]) -> None:
     tops = [f"{root}/{name}" for name in os.listdir(root) if name.startswith(owned)]
     for top in tops:
-        for folder, _, files in os.walk(top, topdown=False):
-            for path in (f"{folder}/{name}" for name in files):
-                if path not in keep:
+        for folder, folders, files in os.walk(top, topdown=False):
+            for path in (f"{folder}/{name}" for name in [*files, *folders]):
+                if path not in keep and (os.path.islink(path) or os.path.isfile(path)):
                     os.unlink(path)
             if not os.listdir(folder):
                 os.rmdir(folder)
 
 
 def _text(path: str) -> str | None:
+    if os.path.islink(path):
+        return LINK + os.readlink(path)
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -153,6 +174,9 @@ def _text(path: str) -> str | None:
 def _replace(path: str, text: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     staged = f"{paths.HW}/.staged"
-    with open(staged, "w", encoding="utf-8") as file:
-        file.write(text)
+    if text.startswith(LINK):
+        os.symlink(text.removeprefix(LINK), staged)
+    else:
+        with open(staged, "w", encoding="utf-8") as file:
+            file.write(text)
     os.replace(staged, path)

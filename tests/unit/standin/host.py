@@ -45,11 +45,13 @@ class Driver(socketserver.ThreadingUnixStreamServer):
         self.faults: dict[str, dict] = {}
         self.held: dict[object, dict] = {}
         self.refuses_memory = False
+        self.fabric: str | None = None
 
     def answer(self, request: dict, connection: "Connection") -> dict:
         match request["op"]:
             case "devices":
                 state = {"loaded": True, "version": "580.95.05", "uvm": True, "mismatch": False}
+                state["fabric"] = self.fabric
                 gpus = [self.with_memory(entry) for entry in self.gpus]
                 return {"driver": state, "gpus": gpus, "faults": self.faults}
             case "allocate" if self.refuses_memory:

@@ -65,6 +65,13 @@ def test_closed_device_nodes_hide_gpus(driver, nodes, missing, found):
     assert [gpu.uuid for gpu in devices.usable(seen, None, vulkan=False)] == found
 
 
+@pytest.mark.parametrize(("fabric", "count"), [("In Progress", 0), ("Completed", 2), (None, 2)])
+def test_gpus_behind_an_unfinished_fabric_are_not_found(driver, nodes, fabric, count):
+    driver.fabric = fabric
+    seen = devices.Driver(driver.server_address, nodes)
+    assert len(devices.usable(seen, None, vulkan=False)) == count
+
+
 def test_server_in_front_of_a_closed_node_never_names_that_gpu(launch, driver, nodes):
     (nodes / "nvidia1").unlink()
     assert devices_in(launch(CUDA_VISIBLE_DEVICES=f"{GPU_A},{GPU_B}").wait()) == [(GPU_A, "CUDA")]

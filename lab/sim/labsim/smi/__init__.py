@@ -1,2 +1,2 @@
-"""nvidia-smi of a lab host, one file per kind of output; it reads the driver and changes nothing
-but persistence mode. Start-up time counts: each command imports only what it prints."""
+"""nvidia-smi of a lab host, one file per kind of output; what it shows
+and changes is the driver's. Start-up time counts: each command imports only what it prints."""

@@ -12,6 +12,9 @@ from . import exits, view
 TAKES_VALUE = {
     "-i": "--id", "--id": "--id", "-d": "--display", "--display": "--display",
     "-pm": "-pm", "--persistence-mode": "-pm", "-mig": "-mig", "--multi-instance-gpu": "-mig",
+    "-e": "-e", "--ecc-config": "-e", "-c": "-c", "--compute-mode": "-c",
+    "-pl": "-pl", "--power-limit": "-pl", "-lgc": "-lgc", "--lock-gpu-clocks": "-lgc",
+    "-lmc": "-lmc", "--lock-memory-clocks": "-lmc",
     "--format": "--format", "--query-gpu": "--query-gpu",
     "--query-compute-apps": "--query-compute-apps",
     "--query-remapped-rows": "--query-remapped-rows",
@@ -20,7 +23,10 @@ TAKES_VALUE = {
 FLAGS = {
     "-L": "-L", "--list-gpus": "-L", "-q": "-q", "--query": "-q", "-x": "-x", "--xml-format": "-x",
     "-h": "-h", "--help": "-h", "--version": "--version", "-r": "-r", "--gpu-reset": "-r",
+    "-rgc": "-rgc", "--reset-gpu-clocks": "-rgc",
+    "-rmc": "-rmc", "--reset-memory-clocks": "-rmc",
 }  # fmt: skip
+CHANGES = ("-pm", "-mig", "-r", "-e", "-c", "-pl", "-lgc", "-rgc", "-lmc", "-rmc")
 Options = dict[str, str]
 
 
@@ -60,8 +66,9 @@ def _show(options: Options) -> int:
     if "-q" in options:
         from . import report
 
-        return report.show(host, wanted, xml="-x" in options)
-    if options.keys() & {"-pm", "-mig", "-r"}:
+        sections = options.get("--display")
+        return report.show(host, wanted, xml="-x" in options, sections=sections)
+    if options.keys() & set(CHANGES):
         return _change(host, options)
     return _plain(host, options)
 
@@ -78,14 +85,27 @@ def _plain(host: view.Host, options: Options) -> int:
 
 
 def _change(host: view.Host, options: Options) -> int:
-    from . import change
+    from . import change, settings
 
     chosen = host.select(options.get("--id"))
     if "-pm" in options:
         return change.persistence_mode(chosen, options["-pm"])
     if os.geteuid() != 0:
         raise exits.Exit(exits.NO_PERMISSION, "Unable to change: [Insufficient Permissions]\n")
-    return change.mig_mode(chosen) if "-mig" in options else change.reset(chosen)
+    if "-r" in options:
+        return change.reset(chosen)
+    option, value = next((name, options[name]) for name in CHANGES if name in options)
+    if option in settings.CLOCKS:
+        return settings.lock_clocks(chosen, option, value)
+    if option in settings.RESETS:
+        return settings.reset_clocks(chosen, option)
+    setters = {
+        "-mig": change.mig_mode,
+        "-e": settings.ecc_mode,
+        "-c": settings.compute_mode,
+        "-pl": settings.power_limit,
+    }
+    return setters[option](chosen, value)
 
 
 def _parse(arguments: list[str]) -> Options:
@@ -105,5 +125,8 @@ def _parse(arguments: list[str]) -> Options:
 def _help() -> int:
     print("NVIDIA System Management Interface (simulated by the lab)\n")
     print("nvidia-smi [-i GPU] [-L | -q [-x] | -pm 0|1 | --query-gpu=FIELDS --format=csv]")
-    print("nvidia-smi topo -m\nnvidia-smi mig -lgi | -lci | -lgip")
+    print("nvidia-smi [-i GPU] -mig 0|1 | -e 0|1 | -c MODE | -pl W | -lgc A,B | -rgc | -r")
+    print("nvidia-smi topo -m")
+    print("nvidia-smi mig [-i GPU] -lgi | -lci | -lgip | -lgipp | -lcip | -cgi LIST [-C]")
+    print("nvidia-smi mig [-i GPU] [-gi GI] [-ci CI] -cci | -dci | -dgi")
     return exits.OK

@@ -8,8 +8,20 @@ NOT_AVAILABLE = 3
 NO_PERMISSION = 4
 NOT_FOUND = 6
 NOT_LOADED = 9
+NO_LIBRARY = 12
 GPU_LOST = 15
 VERSION_MISMATCH = 18
+IN_USE = 19
+INSUFFICIENT_RESOURCES = 23
+OTHER = 255
+CODES = {
+    "Invalid Argument": INVALID_ARGUMENT,
+    "Not Supported": NOT_AVAILABLE,
+    "Insufficient Permissions": NO_PERMISSION,
+    "Not Found": NOT_FOUND,
+    "In use by another client": IN_USE,
+    "Insufficient Resources": INSUFFICIENT_RESOURCES,
+}
 
 
 class Exit(SystemExit):
@@ -20,11 +32,25 @@ class Exit(SystemExit):
         self.status, self.text = code, text
 
 
+def code_of(reason: str) -> int:
+    """The exit codes are NVML's own numbers of its errors."""
+    return CODES.get(reason, OTHER)
+
+
 def not_loaded() -> Exit:
     return Exit(
         NOT_LOADED,
         "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
         "Make sure that the latest NVIDIA driver is installed and running.\n\n",
+    )
+
+
+def no_library() -> Exit:
+    return Exit(
+        NO_LIBRARY,
+        "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure that "
+        "the NVIDIA Display Driver is properly installed and present in your system.\n"
+        "Please also try adding directory that contains libnvidia-ml.so to your system PATH.\n",
     )
 
 

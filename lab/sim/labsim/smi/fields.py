@@ -30,6 +30,8 @@ THROTTLE_BITS = {
     "sync_boost": 0x10,
 }
 
+FABRIC_STATUS = {"Completed": "Success", "In Progress": "N/A"}
+
 
 def timestamp() -> str:
     import time
@@ -39,7 +41,10 @@ def timestamp() -> str:
 
 
 def throttle_bits(gpu: Gpu) -> int:
-    return 0 if gpu.busy else THROTTLE_BITS["gpu_idle"]
+    idle = 0 if gpu.busy else THROTTLE_BITS["gpu_idle"]
+    hot = THROTTLE_BITS["hw_slowdown"] | THROTTLE_BITS["hw_thermal_slowdown"]
+    capped = THROTTLE_BITS["sw_power_cap"] if gpu.power_capped else 0
+    return (hot if gpu.found["throttled"] else idle) | capped
 
 
 def _on_off(value: object) -> str:
@@ -47,7 +52,16 @@ def _on_off(value: object) -> str:
 
 
 def _ecc(errors: Callable[[Gpu], int]) -> Reader:
-    return lambda gpu: errors(gpu) if gpu.has_ecc else None
+    return lambda gpu: errors(gpu) if gpu.ecc_enabled else None
+
+
+def _ecc_mode(gpu: Gpu, when: str) -> Value:
+    return _on_off(gpu.found[f"ecc_{when}"] or gpu.row_remap_pending) if gpu.has_ecc else None
+
+
+def _used_memory(row: Any) -> Value:
+    """Of a process inside a MIG instance the card as a whole does not tell it."""
+    return None if "gi" in row[1] else int(row[1]["used_mib"])
 
 
 def _throttle(bit: int) -> Reader:
@@ -88,7 +102,7 @@ QUERY_GPU: dict[str, Field] = {
     "display_active": ("", lambda g: "Disabled"),
     "persistence_mode": ("", lambda g: _on_off(g.found["persistence"])),
     "addressing_mode": ("", lambda g: "HMM" if not g.data_centre else "None"),
-    "compute_mode": ("", lambda g: "Default"),
+    "compute_mode": ("", lambda g: g.found["compute_mode"]),
     "accounting.mode": ("", lambda g: "Disabled"),
     "pstate": ("", lambda g: g.pstate),
     "fan.speed": ("%", lambda g: g.fan_percent),
@@ -106,20 +120,21 @@ QUERY_GPU: dict[str, Field] = {
     "power.draw.instant": ("W", lambda g: g.power_draw_w),
     "power.limit": ("W", lambda g: g.power_limit_w),
     "enforced.power.limit": ("W", lambda g: g.power_limit_w),
-    "power.default_limit": ("W", lambda g: g.power_limit_w),
-    "power.min_limit": ("W", lambda g: 100.0),
-    "power.max_limit": ("W", lambda g: g.power_limit_w),
+    "power.default_limit": ("W", lambda g: g.found["power_default_w"]),
+    "power.min_limit": ("W", lambda g: g.found["power_min_w"]),
+    "power.max_limit": ("W", lambda g: g.found["power_max_w"]),
     "clocks.current.graphics": ("MHz", lambda g: g.sm_mhz),
     "clocks.current.sm": ("MHz", lambda g: g.sm_mhz),
     "clocks.current.memory": ("MHz", lambda g: g.memory_mhz),
-    "clocks.max.sm": ("MHz", lambda g: 2100),
-    "clocks.max.memory": ("MHz", lambda g: 9751),
-    "mig.mode.current": ("", lambda g: g.mig_mode),
-    "mig.mode.pending": ("", lambda g: g.mig_mode),
+    "clocks.max.graphics": ("MHz", lambda g: g.found["graphics_clock_max_mhz"]),
+    "clocks.max.sm": ("MHz", lambda g: g.found["graphics_clock_max_mhz"]),
+    "clocks.max.memory": ("MHz", lambda g: g.found["memory_clock_max_mhz"]),
+    "mig.mode.current": ("", lambda g: g.mig_mode("current")),
+    "mig.mode.pending": ("", lambda g: g.mig_mode("pending")),
     "gsp.mode.current": ("", lambda g: "Enabled"),
     "gsp.mode.default": ("", lambda g: "Enabled"),
-    "ecc.mode.current": ("", lambda g: "Enabled" if g.has_ecc else None),
-    "ecc.mode.pending": ("", lambda g: "Enabled" if g.has_ecc else None),
+    "ecc.mode.current": ("", lambda g: _ecc_mode(g, "current")),
+    "ecc.mode.pending": ("", lambda g: _ecc_mode(g, "pending")),
     **{
         f"ecc.errors.corrected.{when}.{where}": ("", _ecc(lambda g: 0))
         for when in ("volatile", "aggregate")
@@ -138,8 +153,8 @@ QUERY_GPU: dict[str, Field] = {
     "reset_status.reset_required": ("", _reset_required),
     "reset_status.drain_and_reset_recommended": ("", _reset_required),
     "gpu_recovery_action": ("", lambda g: g.recovery_action),
-    "fabric.state": ("", lambda g: "state  Completed" if g.on_fabric else None),
-    "fabric.status": ("", lambda g: "Success" if g.on_fabric else None),
+    "fabric.state": ("", lambda g: f"state  {g.fabric_state}" if g.fabric_state else None),
+    "fabric.status": ("", lambda g: FABRIC_STATUS.get(g.fabric_state)),
     "clocks_event_reasons.supported": ("", lambda g: "0x00000000000001FF"),
     "clocks_event_reasons.active": ("", lambda g: f"0x{throttle_bits(g):016X}"),
     **{
@@ -157,7 +172,7 @@ QUERY_COMPUTE_APPS: dict[str, Field] = {
     "gpu_uuid": ("", lambda row: row[0].uuid),
     "pid": ("", lambda row: row[1]["pid"]),
     "process_name": ("", lambda row: row[1]["name"]),
-    "used_gpu_memory": ("MiB", lambda row: row[1]["used_mib"]),
+    "used_gpu_memory": ("MiB", _used_memory),
 }
 
 QUERY_REMAPPED_ROWS: dict[str, Field] = {
@@ -167,7 +182,7 @@ QUERY_REMAPPED_ROWS: dict[str, Field] = {
     "gpu_uuid": ("", lambda g: g.uuid),
     "remapped_rows.correctable": ("", _ecc(lambda g: 0)),
     "remapped_rows.uncorrectable": ("", _ecc(lambda g: 1 if g.ecc_broken else 0)),
-    "remapped_rows.pending": ("", _ecc(lambda g: 1 if g.ecc_broken else 0)),
+    "remapped_rows.pending": ("", _ecc(lambda g: int(g.row_remap_pending))),
     "remapped_rows.failure": ("", _ecc(lambda g: 0)),
 }
 
@@ -185,6 +200,7 @@ ALIASES = {
     "clocks.gr": "clocks.current.graphics",
     "clocks.sm": "clocks.current.sm",
     "clocks.mem": "clocks.current.memory",
+    "clocks.max.gr": "clocks.max.graphics",
     "clocks.max.mem": "clocks.max.memory",
     "retired_pages.sbe": "retired_pages.single_bit_ecc.count",
     "retired_pages.dbe": "retired_pages.double_bit.count",

@@ -13,10 +13,33 @@ LABEL_WIDTH = 50
 DTD = "nvsmi_device_v12.dtd"
 
 
-def show(host: Host, wanted: str | None, xml: bool) -> int:
-    gpus = host.select(wanted)
-    print(_as_xml(host, gpus) if xml else _as_text(host, gpus))
+SECTIONS = {
+    "MEMORY": ("FB Memory Usage",),
+    "UTILIZATION": ("Utilization",),
+    "ECC": ("ECC Mode", "ECC Errors"),
+    "TEMPERATURE": ("Temperature",),
+    "POWER": ("GPU Power Readings",),
+    "CLOCK": ("Clocks", "Max Clocks"),
+    "COMPUTE": ("Compute Mode",),
+    "PERFORMANCE": ("Performance State", "Clocks Event Reasons"),
+    "ROW_REMAPPER": ("Remapped Rows",),
+    "PIDS": ("Processes",),
+}
+
+
+def show(host: Host, wanted: str | None, xml: bool, sections: str | None = None) -> int:
+    gpus, labels = host.select(wanted), _labels(sections)
+    print(_as_xml(host, gpus) if xml else _as_text(host, gpus, labels))
     return exits.OK
+
+
+def _labels(sections: str | None) -> set[str] | None:
+    """What -d leaves of the text report; the XML is always whole."""
+    names = [] if sections is None else [name.strip().upper() for name in sections.split(",")]
+    for name in names:
+        if name not in SECTIONS:
+            raise exits.invalid_option(f"-d {name}")
+    return {label for name in names for label in SECTIONS[name]} or None
 
 
 def _head(host: Host) -> list[Item]:
@@ -54,11 +77,12 @@ def _xml_text(text: str) -> str:
     return text.removeprefix("0x").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _as_text(host: Host, gpus: list[Gpu]) -> str:
+def _as_text(host: Host, gpus: list[Gpu], labels: set[str] | None) -> str:
     lines = ["", "==============NVSMI LOG==============", "", *_text_lines(_head(host)[:3], 0), ""]
     lines += _text_lines(_head(host)[3:], 0)
     for gpu in gpus:
-        lines += [f"GPU {gpu.bus_id}", *_text_lines(gpu_items(gpu), 1), ""]
+        items = [item for item in gpu_items(gpu) if labels is None or item[0] in labels]
+        lines += [f"GPU {gpu.bus_id}", *_text_lines(items, 1), ""]
     return "\n".join(lines)
 
 

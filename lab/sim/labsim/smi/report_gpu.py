@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .fields import LOST
 from .report_items import Item, reader
+from .report_mig import mig_devices
 from .report_state import ecc, load, memory, processes, sensors
 from .view import Gpu
 
@@ -55,7 +56,7 @@ def _mode(gpu: Gpu) -> list[Item]:
                 ("Pending", "pending_mig", read("mig.mode.pending")),
             ],
         ),
-        ("MIG Devices", "mig_devices", "None"),
+        ("MIG Devices", "mig_devices", mig_devices(gpu) or "None"),
         ("Accounting Mode", "accounting_mode", read("accounting.mode")),
         ("Serial Number", "serial", read("serial")),
         ("GPU UUID", "uuid", gpu.uuid),
@@ -77,7 +78,7 @@ def _recovery(gpu: Gpu) -> list[Item]:
         ),
     ]
     fabric: list[Item] = [
-        ("State", "state", "Completed" if gpu.on_fabric else "N/A"),
+        ("State", "state", gpu.fabric_state or "N/A"),
         ("Status", "status", read("fabric.status")),
     ]
     return [

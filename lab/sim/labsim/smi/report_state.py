@@ -65,7 +65,7 @@ def ecc(gpu: Gpu) -> list[Item]:
     return [
         ("ECC Mode", "ecc_mode", mode),
         ("ECC Errors", "ecc_errors", [_errors(gpu, word) for word in ("Volatile", "Aggregate")]),
-        ("Remapped Rows", "remapped_rows", remapped if gpu.has_ecc else "N/A"),
+        ("Remapped Rows", "remapped_rows", remapped if gpu.ecc_enabled else "N/A"),
     ]
 
 
@@ -109,10 +109,16 @@ def sensors(gpu: Gpu) -> list[Item]:
         ("SM", "sm_clock", read("clocks.current.sm")),
         ("Memory", "mem_clock", read("clocks.current.memory")),
     ]
+    most: list[Item] = [
+        ("Graphics", "graphics_clock", read("clocks.max.graphics")),
+        ("SM", "sm_clock", read("clocks.max.sm")),
+        ("Memory", "mem_clock", read("clocks.max.memory")),
+    ]
     return [
         ("Temperature", "temperature", temperature),
         ("GPU Power Readings", "gpu_power_readings", power),
         ("Clocks", "clocks", clocks),
+        ("Max Clocks", "max_clocks", most),
     ]
 
 
@@ -127,8 +133,8 @@ def processes(gpu: Gpu) -> list[Item]:
 
 def _process(process: dict[str, object]) -> list[Item]:
     return [
-        ("GPU instance ID", "gpu_instance_id", "N/A"),
-        ("Compute instance ID", "compute_instance_id", "N/A"),
+        ("GPU instance ID", "gpu_instance_id", str(process.get("gi", "N/A"))),
+        ("Compute instance ID", "compute_instance_id", str(process.get("ci", "N/A"))),
         ("Process ID", "pid", str(process["pid"])),
         ("Type", "type", "C"),
         ("Name", "process_name", str(process["name"])),

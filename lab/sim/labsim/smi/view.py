@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import client
+from .. import client, disk
 from . import exits
 
 CUDA_OF_BRANCH = {
@@ -45,44 +45,78 @@ class Gpu:
     @property
     def has_ecc(self) -> bool:
         """A fault that needs ECC brings it along, also to a GeForce card."""
-        return bool(self.found.get("ecc", "GeForce" not in self.name) or self.ecc_broken)
+        return bool(self.found.get("ecc", "GeForce" not in self.name) or self.row_remap_pending)
 
     @property
     def ecc_broken(self) -> bool:
         return bool(self.found["ecc_broken"])
 
     @property
-    def recovery_action(self) -> str:
-        return "Reset" if self.ecc_broken else "None"
+    def row_remap_pending(self) -> bool:
+        return bool(self.found["row_remap_pending"] or self.ecc_broken)
 
     @property
-    def mig_mode(self) -> str | None:
-        return "Disabled" if self.found.get("mig_capable") else None
+    def recovery_action(self) -> str:
+        return "Reset" if self.row_remap_pending else "None"
+
+    @property
+    def ecc_enabled(self) -> bool:
+        return self.has_ecc and bool(self.found["ecc_current"] or self.row_remap_pending)
+
+    @property
+    def in_mig(self) -> bool:
+        return bool(self.found["mig"] and self.found["mig"]["current"])
+
+    @property
+    def mig_devices(self) -> list[dict[str, Any]]:
+        return self.found["mig_devices"] or []
+
+    @property
+    def gpu_instances(self) -> list[dict[str, Any]]:
+        return self.found["mig"]["gpu_instances"] if self.in_mig else []
+
+    def mig_mode(self, when: str) -> str | None:
+        """`when` is current or pending; None for a card without MIG."""
+        mig = self.found["mig"]
+        return mig and ("Enabled" if mig[when] else "Disabled")
 
     @property
     def on_fabric(self) -> bool:
         return bool(self.host["nvswitch"]) and self.found.get("architecture") != "Ampere"
 
     @property
+    def fabric_state(self) -> str | None:
+        return self.host["driver"]["fabric"] if self.on_fabric else None
+
+    @property
     def power_limit_w(self) -> float:
-        return float(self.found.get("power_limit_w", 250))
+        return float(self.found["power_limit_w"])
 
     @property
     def power_draw_w(self) -> float:
+        return min(self._wanted_power_w, self.power_limit_w)
+
+    @property
+    def power_capped(self) -> bool:
+        return self._wanted_power_w > self.power_limit_w
+
+    @property
+    def _wanted_power_w(self) -> float:
         share = BUSY_POWER if self.busy else IDLE_POWER
-        return round(self.power_limit_w * share + self.index * 0.37 + 0.11, 2)
+        return round(float(self.found["power_default_w"]) * share + self.index * 0.37 + 0.11, 2)
 
     @property
     def temperature_c(self) -> int:
         return (57 if self.busy else 31) + self.index % 5
 
     @property
-    def utilization_percent(self) -> int:
-        return 38 + self.index % 7 if self.busy else 0
+    def utilization_percent(self) -> int | None:
+        """Not known of a card in MIG mode: its instances have their own."""
+        return None if self.in_mig else 38 + self.index % 7 if self.busy else 0
 
     @property
-    def memory_utilization_percent(self) -> int:
-        return 21 + self.index % 7 if self.busy else 0
+    def memory_utilization_percent(self) -> int | None:
+        return None if self.in_mig else 21 + self.index % 7 if self.busy else 0
 
     @property
     def fan_percent(self) -> int | None:
@@ -98,11 +132,19 @@ class Gpu:
 
     @property
     def sm_mhz(self) -> int:
-        return 1695 if self.busy else 210
+        natural = min(1695, self.found["graphics_clock_max_mhz"]) if self.busy else 210
+        return self._locked(natural, "graphics_clock")
 
     @property
     def memory_mhz(self) -> int:
-        return 9501 if self.busy else 405
+        natural = min(9501, self.found["memory_clock_max_mhz"]) if self.busy else 405
+        return self._locked(natural, "memory_clock")
+
+    def _locked(self, natural_mhz: int, clock: str) -> int:
+        """Where the lock of that clock lets it go; locks beyond the card's range end there."""
+        low, high = self.found[f"{clock}_mhz"] or (0, natural_mhz)
+        most = int(self.found[f"{clock}_max_mhz"])
+        return min(most, max(low, min(natural_mhz, high)))
 
     @property
     def vbios(self) -> str:
@@ -144,11 +186,15 @@ class Host:
 
 def look() -> Host:
     """Ask the driver once; raise the Exit that a real nvidia-smi would end with."""
+    if disk.library_version() is None:
+        raise exits.no_library()
     try:
         snapshot = client.ask("snapshot")
     except client.NotLoadedError as error:
         raise exits.not_loaded() from error
     driver = snapshot["driver"]
+    if not driver["loaded"]:
+        raise exits.not_loaded()
     if driver["mismatch"]:
         raise exits.version_mismatch(driver["library_version"])
     if not snapshot["gpus"]:
