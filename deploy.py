@@ -8,14 +8,21 @@ pyinfra inventory/prod.py deploy.py -y         do it without asking, as in CI
 from pyinfra import host
 
 from ollama_fleet.host.session import begin
+from tasks.container_toolkit import container_toolkit
+from tasks.driver import install_driver
+from tasks.mig import partition_gpus
 from tasks.models import fetch_models
 from tasks.ollama import install_ollama
-from tasks.preflight import preflight
+from tasks.preflight import match_gpus, preflight
 from tasks.slices import run_slices
 from tasks.verify import verify
 
 plan = begin(host)
 preflight(plan)
+install_driver(plan)
+match_gpus(plan)
+container_toolkit(plan)
+partition_gpus(plan)
 install_ollama(plan)
 run_slices(plan)
 fetch_models(plan)

@@ -7,6 +7,7 @@ Pure: parses text, asks nothing, knows no plan. A value that is no number (`[N/A
 import re
 from dataclasses import dataclass
 
+from ollama_fleet.mig.instances import MIG_QUESTIONS, MigGpu, read_mig
 from ollama_fleet.questions import Answers
 
 # Fields of `nvidia-smi --query-gpu`, in the order in which `parse_gpus` reads them. All of them
@@ -76,6 +77,11 @@ class Hardware:
     uvm_loaded: bool = False
     smi_code: int = 0
     smi_message: str = ""
+    mig: tuple[MigGpu, ...] = ()
+
+    def mig_of(self, gpu: Gpu) -> MigGpu:
+        """MIG of one of its GPUs; of one that nobody asked: a card without MIG."""
+        return next((one for one in self.mig if one.index == gpu.index), MigGpu(gpu.index))
 
 
 def normal_bus_id(text: str) -> str:
@@ -97,7 +103,9 @@ def parse_gpus(text: str, minors: dict[str, int]) -> tuple[Gpu, ...]:
     `minors` maps normal PCI addresses to device minors, see `parse_minors`.
     """
     rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
-    gpus = [_gpu(row, minors) for row in rows if len(row) == len(GPU_FIELDS)]
+    # A row without an index is none: the GPU then misses in the count, which is noticed.
+    numbered = [row for row in rows if len(row) == len(GPU_FIELDS) and number(row[0]) is not None]
+    gpus = [_gpu(row, minors) for row in numbered]
     return tuple(sorted(gpus, key=lambda gpu: gpu.pci_bus_id))
 
 
@@ -169,6 +177,7 @@ HARDWARE_QUESTIONS = {
     case $(readlink "$function/driver") in */vfio-pci) continue ;; esac
     echo "${function##*/} $vendor $class"
 done; true""",
+    **MIG_QUESTIONS,
 }
 
 
@@ -183,4 +192,5 @@ def read_hardware(answers: Answers) -> Hardware:
         uvm_loaded=answers["uvm"].code == 0,
         smi_code=smi.code,
         smi_message="" if gpus else " ".join(smi.lines)[:300],
+        mig=read_mig(answers["mig"]) if gpus and "mig" in answers else (),
     )

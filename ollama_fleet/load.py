@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ollama_fleet.layout_files import with_layouts
 from ollama_fleet.problems import InputError, Problem
 from ollama_fleet.spec import Fleet
 from ollama_fleet.yamlfile import Loc, YamlFile, read_yaml, spell
@@ -19,10 +20,20 @@ def load_fleet(path: Path) -> Fleet:
 
 
 def validate(file: YamlFile) -> Fleet:
-    """Check a parsed inventory. Raises InputError with every problem found."""
+    """Check a parsed inventory. Raises InputError with every problem found.
+
+    Files that it needs for that, which lie beside it, are read.
+    """
     if not isinstance(file.value, dict):
         what = "holds no inventory; it must be a mapping with `version: 1` and `hosts:`"
         raise InputError([Problem(file.source, "", what)])
+    fleet = _fleet(file)
+    if any(host.mig_parted for host in fleet.hosts.values()):
+        return _fleet(with_layouts(file, fleet))
+    return fleet
+
+
+def _fleet(file: YamlFile) -> Fleet:
     try:
         return Fleet.model_validate(file.value)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ollama_fleet import room
+from ollama_fleet.catalogue.distribution import find_distribution
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.found import memory_problems
@@ -38,7 +39,7 @@ QUESTIONS = {
 
 # nvidia-smi's exit codes and what to do about them (its man page; 127 and 126 are the shell's).
 SMI_TROUBLE = {
-    127: "nvidia-smi is not installed; install the NVIDIA driver",
+    127: "nvidia-smi is not installed; install the NVIDIA driver, or drop `driver: {manage: false}`",
     6: "the driver finds no GPU; see `dmesg | grep NVRM`",
     9: "the NVIDIA driver is not loaded; `modprobe nvidia`, and see `dmesg` if that fails",
     12: "libnvidia-ml.so.1 is missing; install the driver's user space in the module's version",
@@ -47,9 +48,13 @@ SMI_TROUBLE = {
 }
 
 
+# Of these, what no driver can mend: a power cable, the infoROM, a card off the bus.
+BROKEN_HARDWARE = (8, 14, 15)
+
+
 @dataclass(frozen=True)
 class HostFacts:
-    """A host as preflight sees it."""
+    """A host as preflight sees it; `distribution` is ID and VERSION_ID of its os-release."""
 
     is_root: bool
     arch: str | None
@@ -59,30 +64,50 @@ class HostFacts:
     missing_commands: tuple[str, ...]
     hardware: Hardware
     room: Room = NOTHING_KNOWN
+    distribution: tuple[str, str] = ("", "")
 
 
 def read_facts(answers: Answers) -> HostFacts:
     """Answers to QUESTIONS as HostFacts."""
     machine = answers["machine"].text.strip()
+    release = _os_release(answers["os"].text)
     return HostFacts(
         is_root=answers["user"].text.strip() == "0",
         arch=ARCHITECTURES.get(machine),
         machine=machine,
-        package_family=_package_family(answers["os"].text),
+        package_family=_package_family(release),
         systemd=_systemd_version(answers["systemd"]),
         missing_commands=tuple(answers["commands"].lines),
         hardware=read_hardware(answers),
         room=read_room(answers),
+        distribution=(release.get("ID", ""), release.get("VERSION_ID", "")),
     )
 
 
 def problems(plan: HostPlan, facts: HostFacts) -> list[str]:
-    """Everything that keeps `plan` from this host, each with what to do; empty when all is well."""
+    """Everything that keeps `plan` from this host, each with what to do; empty when all is well.
+
+    Where the driver is still to come, its GPUs are judged later, by `hardware_problems`.
+    """
+    hardware = facts.hardware
+    judge = _missing_cards if driver_is_due(plan, hardware) else hardware_problems
     return [
         *_system_problems(plan, facts),
-        *(_gpu_problems(plan, facts) if plan.slices else ()),
+        *judge(plan, hardware),
         *disk_problems(plan, facts.room),
     ]
+
+
+def driver_is_due(plan: HostPlan, hardware: Hardware) -> bool:
+    """Whether the driver step has to make these GPUs work before they can be judged."""
+    broken = hardware.smi_code in BROKEN_HARDWARE or any(gpu.lost for gpu in hardware.gpus)
+    may = plan.provision.driver.manage and bool(hardware.pci_gpus) and not broken
+    return may and (not hardware.gpus or any(_driver_problems(hardware)))
+
+
+def hardware_problems(plan: HostPlan, hardware: Hardware) -> list[str]:
+    """What is wrong with GPUs that a driver shows, or why it shows none."""
+    return list(_gpu_problems(plan, hardware)) if plan.slices else []
 
 
 def advice(plan: HostPlan, facts: HostFacts) -> list[str]:
@@ -90,9 +115,12 @@ def advice(plan: HostPlan, facts: HostFacts) -> list[str]:
     return ram_advice(plan, facts.room)
 
 
-def _package_family(os_release: str) -> str | None:
-    found = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', os_release, re.M))
-    ids = [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
+def _os_release(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^([A-Z_]+)=[\"']?([^\"'\n]*)[\"']?$", text, re.M))
+
+
+def _package_family(release: dict[str, str]) -> str | None:
+    ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     return next((PACKAGE_FAMILIES[name] for name in ids if name in PACKAGE_FAMILIES), None)
 
 
@@ -118,10 +146,31 @@ def _system_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
         )
     if facts.missing_commands and facts.package_family is None:
         yield f"{', '.join(facts.missing_commands)} missing and no apt or dnf known; install them"
+    yield from _unsupported_distribution(plan, facts)
 
 
-def _gpu_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
-    hardware = facts.hardware
+def _unsupported_distribution(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
+    """Whoever has the driver managed has to be on a distribution that we know, before it matters."""
+    if plan.provision.driver.manage and facts.hardware.pci_gpus and facts.arch:
+        try:
+            find_distribution(*facts.distribution, facts.machine)
+        except LookupError as error:
+            yield str(error)
+
+
+def _missing_cards(plan: HostPlan, hardware: Hardware) -> Iterator[str]:
+    """All that can be said of GPUs without a driver: how many there are."""
+    if not plan.slices or plan.expected_gpus is None:
+        return
+    wanted, found = sum(count for _, count in plan.expected_gpus), len(hardware.pci_gpus)
+    if wanted != found:
+        yield (
+            f"the inventory expects {wanted} GPUs, {found} NVIDIA GPUs are on the PCI bus "
+            f"({', '.join(hardware.pci_gpus)}); correct `gpus:`, or look for the missing card"
+        )
+
+
+def _gpu_problems(plan: HostPlan, hardware: Hardware) -> Iterator[str]:
     if not hardware.gpus:
         yield _no_gpus(hardware)
         return

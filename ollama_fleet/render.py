@@ -9,6 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ollama_fleet.hardware import Hardware
+from ollama_fleet.mig import layout, parted
+from ollama_fleet.mig.instances import MIG_ROWS
 from ollama_fleet.planner import plan as names
 from ollama_fleet.planner.place import COMMON_ENVIRONMENT
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
@@ -16,7 +19,9 @@ from ollama_fleet.planner.plan import BoundSlice, HostPlan
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 UNIT_DIR = "/etc/systemd/system"
 DEVICES_SCRIPT = f"{names.PREFIX}/libexec/ollama-devices"
+GPUS_SCRIPT = layout.GPUS_SCRIPT
 MARKER = "Managed by Ollama Fleet"
+NO_HARDWARE = Hardware()
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,42 @@ class Rendered:
     units: tuple[str, ...]
 
 
-def render_host(plan: HostPlan, bound: Sequence[BoundSlice]) -> Rendered:
+def render_host(
+    plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware = NO_HARDWARE
+) -> Rendered:
     """All files and units of a host. The same plan and hardware give the same bytes."""
-    files = [*_common_files(plan, bound)]
+    gpu_files = render_gpus(plan, bound, hardware)
+    files = [*_common_files(plan, bound, GPUS_SCRIPT if gpu_files else None), *gpu_files]
     for previous, item in zip([None, *bound], bound, strict=False):
         files += _slice_files(plan, item, previous)
     units = (names.TARGET, *(item.plan.unit for item in bound))
     return Rendered(tuple(files), units)
 
 
-def _common_files(plan: HostPlan, bound: Sequence[BoundSlice]) -> list[HostFile]:
+def render_gpus(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware) -> list[HostFile]:
+    """The files by which a host sets and cuts its GPUs, at boot and in a deploy; none where there is
+    nothing to set, to cut or to keep whole."""
+    lines = layout.layout_lines(plan, bound, hardware)
+    if not lines:
+        return []
+    text = _render("ollama-gpus.j2", lines=lines)
+    script = _render(
+        "ollama-gpus.sh.j2",
+        layout=layout.LAYOUT_FILE,
+        mig_rows=MIG_ROWS,
+        fields=",".join(layout.SCRIPT_FIELDS),
+        drop_in=layout.DROP_IN,
+        script=GPUS_SCRIPT,
+    )
+    files = [HostFile(layout.LAYOUT_FILE, text), HostFile(GPUS_SCRIPT, script, mode="0755")]
+    if plan.mig:
+        files.append(HostFile(parted.PARTED_FILE, f"# {MARKER}.\n{parted.write(plan)}"))
+    return files
+
+
+def _common_files(
+    plan: HostPlan, bound: Sequence[BoundSlice], gpus_script: str | None
+) -> list[HostFile]:
     nodes = sorted({node for item in bound for node in item.devices})
     minors = sorted(int(n[11:]) for n in nodes if n[11:].isdigit())
     paths = {
@@ -56,7 +87,7 @@ def _common_files(plan: HostPlan, bound: Sequence[BoundSlice]) -> list[HostFile]
         "models_dir": names.MODELS_DIR,
         "cuda_cache_dir": names.CUDA_CACHE_DIR,
     }
-    devices = _render("ollama-devices.service.j2", script=DEVICES_SCRIPT)
+    devices = _render("ollama-devices.service.j2", script=DEVICES_SCRIPT, gpus_script=gpus_script)
     script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors)
     return [
         HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **paths)),
@@ -90,9 +121,10 @@ def _slice_files(plan: HostPlan, item: BoundSlice, previous: BoundSlice | None) 
     text = _render(
         "slice.service.j2",
         slice=item.plan,
-        environment=item.environment,
+        environment=item.unit_environment,
         devices=item.devices,
-        gpu_names=", ".join(item.uuids),
+        place=item.place,
+        on_instance=item.seat is not None,
         user=names.USER,
         binary=plan.ollama.binary,
         release=_release_line(plan),

@@ -1,8 +1,8 @@
 """What a person writes about a fleet: the pydantic models of the inventory YAML.
 
-Every key has its description here or in `spec_servers`, once: validation, the JSON Schema and the
-reference page are made from these classes. Imports the catalogue, but no planner and no pyinfra;
-touches no host.
+Every key has its description here, in `spec_servers` or in `spec_nvidia`, once: validation, the JSON
+Schema and the reference page are made from these classes. Imports the catalogue, but no planner and
+no pyinfra; touches no host.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,6 +11,19 @@ from pydantic import Field, model_validator
 
 from ollama_fleet import catalogue
 from ollama_fleet.spec_fleet_rules import fleet_rules
+from ollama_fleet.spec_nvidia import (
+    DrainTimeout,
+    Driver,
+    DriverSpec,
+    GpuSettingsSpec,
+    MigPartedSpec,
+    Proxy,
+    Reboot,
+    Runtime,
+    Toolkit,
+    ToolkitSpec,
+)
+from ollama_fleet.spec_nvidia_rules import host_nvidia_rules
 from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_rules
 from ollama_fleet.spec_servers import (
     Index,
@@ -113,6 +126,12 @@ class HostSpec(Spec):
         description="Indexes of GPUs kept for something else, such as training: never used.",
     )
     mig: list[MigSpec] = Field(default=[], description="GPUs that are cut into MIG instances.")
+    mig_parted: MigPartedSpec | None = Field(
+        None, description="The same by a file of mig-parted that you have already."
+    )
+    gpu_settings: list[GpuSettingsSpec] = Field(
+        default=[], description="Power limits, clocks, ECC and compute mode of its GPUs."
+    )
     neighbours: list[Annotated[list[Index], Field(min_length=2)]] = Field(
         default=[],
         description="Groups of GPUs joined by NVLink or on one NUMA node, the tightest first: one "
@@ -124,10 +143,17 @@ class HostSpec(Spec):
     )
     models: ModelsSpec = Field(default=ModelsSpec(), description="Further models.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Differs from the fleet's here.")
+    driver: Driver = DriverSpec()
+    container_toolkit: Toolkit = ToolkitSpec()
+    container_runtime: Runtime = None
+    reboot: Reboot = None
+    proxy: Proxy = None
+    drain_timeout_s: DrainTimeout = None
 
     @model_validator(mode="after")
     def _rules(self) -> "HostSpec":
         host_rules(self)
+        host_nvidia_rules(self)
         return self
 
     @property
@@ -157,6 +183,12 @@ class Fleet(Spec):
     version: Literal[1] = Field(description="Version of this file's format.")
     ssh: SshSpec = Field(default=SshSpec(), description="Defaults for every host.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Ollama on every host.")
+    driver: Driver = DriverSpec()
+    container_toolkit: Toolkit = ToolkitSpec()
+    container_runtime: Runtime = None
+    reboot: Reboot = None
+    proxy: Proxy = None
+    drain_timeout_s: DrainTimeout = None
     catalogue: CatalogueSpec = Field(
         default=CatalogueSpec(), description="Models and GPUs beside the known ones."
     )

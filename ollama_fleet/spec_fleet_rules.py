@@ -19,6 +19,7 @@ from ollama_fleet.spec_known import (
     known_to,
     layout_error,
 )
+from ollama_fleet.spec_nvidia_rules import fleet_nvidia_rules
 from ollama_fleet.spec_rules import rule_broken
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def fleet_rules(fleet: "Fleet") -> None:
     ):
         for error in rule(fleet, known):
             raise error
+    for error in fleet_nvidia_rules(fleet):
+        raise error
 
 
 def _gpus_known(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]:
@@ -136,7 +139,8 @@ def _profile_rule(
         card.name: card
         for host in hosts
         for card, index in zip(cards_of(host, known), range(256), strict=False)
-        if any(index in mig.gpus for mig in host.mig)
+        # What a file of mig-parted says is known when it has become `mig`; then this is asked again.
+        if host.mig_parted or any(index in mig.gpus for mig in host.mig)
     }
     if not cut:
         what = "no host cuts a GPU into instances; add `mig: [{gpus: [0]}]` to one whose card can"

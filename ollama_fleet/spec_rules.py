@@ -173,6 +173,9 @@ def _kept_indexes(spec: "HostSpec") -> Iterator[tuple[tuple[str | int, ...], int
     for index, mig in enumerate(spec.mig):
         for position, gpu in enumerate(mig.gpus):
             yield ("mig", index, "gpus", position), gpu
+    for index, item in enumerate(spec.gpu_settings):
+        for position, gpu in enumerate(item.gpus):
+            yield ("gpu_settings", index, "gpus", position), gpu
     for index, group in enumerate(spec.neighbours):
         for position, gpu in enumerate(group):
             yield ("neighbours", index, position), gpu

@@ -1,8 +1,8 @@
-"""First step: the host can take the plan, or nothing is changed on it."""
+"""The host can take the plan, or nothing is changed on it: asked first, and when its driver is there."""
 
 from pyinfra.api import deploy
 
-from ollama_fleet.host.requirements import requirements_met
+from ollama_fleet.host.requirements import hardware_matches, requirements_met
 from ollama_fleet.planner.plan import HostPlan
 
 
@@ -10,3 +10,9 @@ from ollama_fleet.planner.plan import HostPlan
 def preflight(plan: HostPlan) -> None:
     """Refuse a host that cannot take the plan; install the few commands that later steps need."""
     requirements_met(name="Check what the host has", plan=plan)
+
+
+@deploy("Hardware")
+def match_gpus(plan: HostPlan) -> None:
+    """Refuse a host whose GPUs, with the driver that it has now, are others; nothing is cut then."""
+    hardware_matches(name="Check that the GPUs are those of the plan", plan=plan)

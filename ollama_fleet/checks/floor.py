@@ -16,12 +16,16 @@ ALLOWANCE = 0.5
 
 def speed_floor(subject: Subject, item: BoundSlice) -> float:
     """Tokens per second that the first model of a slice must reach on its slowest GPU."""
-    names = [gpu.name for gpu in subject.hardware.gpus if gpu.uuid in item.uuids]
+    own = [item.seat.address] if item.seat else item.uuids
+    gpus = subject.hardware.gpus
+    names = [gpu.name for gpu in gpus if gpu.uuid in own or gpu.pci_bus_id in own]
     try:
         model = find_model(item.plan.models[0].removesuffix(":latest"))
-        lows = [
-            decode_speed(model, find_gpu(name), gpus=len(names)).low_tokens_per_s for name in names
-        ]
+        cards = [find_gpu(name) for name in names]
+        # An instance has its part of the card's memory bandwidth.
+        share = cards[0].mig_profile(item.seat.profile).memory_share if item.seat else 1.0
+        speeds = [decode_speed(model, card, gpus=len(cards), share=share) for card in cards]
     except LookupError:
         return LEAST_TOKENS_PER_S
+    lows = [speed.low_tokens_per_s for speed in speeds]
     return max(LEAST_TOKENS_PER_S, ALLOWANCE * min(lows, default=0.0))

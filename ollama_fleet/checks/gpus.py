@@ -1,8 +1,10 @@
-"""The host's GPUs: all there, one driver, healthy."""
+"""The host's GPUs: all there, with their driver, healthy."""
 
 from collections.abc import Iterator
 
-from ollama_fleet.checks.model import Check, CheckResult, Judge, Subject
+from ollama_fleet.checks import driver, health
+from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.planner.plan import HostPlan
 
 HOST = "host"
 
@@ -23,36 +25,6 @@ def _count(subject: Subject) -> Iterator[CheckResult]:
     )
 
 
-def _driver(subject: Subject) -> Iterator[CheckResult]:
-    versions = sorted({gpu.driver_version for gpu in subject.hardware.gpus})
-    loaded = subject.hardware.loaded_driver
-    yield subject.result(
-        HOST,
-        "driver",
-        good=len(versions) == 1 and loaded == versions[0],
-        expected="one version, loaded and in user space",
-        found=f"{loaded or 'none'} loaded, {', '.join(versions) or 'none'} in user space",
-        remedy="reload the driver or reboot the host",
-    )
-
-
-def _health(subject: Subject) -> Iterator[CheckResult]:
-    for gpu in subject.hardware.gpus:
-        trouble = []
-        if gpu.lost:
-            trouble.append("lost: it does not answer the driver")
-        if gpu.ecc_uncorrected:
-            trouble.append(f"{gpu.ecc_uncorrected} uncorrected ECC errors since the driver loaded")
-        yield subject.result(
-            f"gpu {gpu.pci_bus_id}",
-            "gpu health",
-            good=not trouble,
-            expected="answers, no uncorrected ECC errors",
-            found="; ".join(trouble) or f"{gpu.name}, {gpu.temperature_c} °C",
-            remedy="drain its slice, reset the GPU or reboot; if it comes back, replace the card",
-        )
-
-
 def _uvm(subject: Subject) -> Iterator[CheckResult]:
     loaded = subject.hardware.uvm_loaded
     yield subject.result(
@@ -65,16 +37,22 @@ def _uvm(subject: Subject) -> Iterator[CheckResult]:
     )
 
 
-def _when_used(judge: Judge) -> Judge:
+def _when_used(check: Check) -> Check:
     """A host that is to have no GPUs and no slices has nothing to prove here."""
-    return lambda subject: (
-        judge(subject) if subject.plan.slices or subject.plan.expected_gpus else ()
+
+    def used(plan: HostPlan) -> bool:
+        return bool(plan.slices or plan.expected_gpus)
+
+    return Check(
+        check.name,
+        lambda subject: check.judge(subject) if used(subject.plan) else (),
+        lambda plan: check.ask(plan) if used(plan) else {},
     )
 
 
-CHECKS = (
-    Check("gpu count", _when_used(_count)),
-    Check("driver", _when_used(_driver)),
-    Check("nvidia-uvm", _when_used(_uvm)),
-    Check("gpu health", _when_used(_health)),
+CHECKS = tuple(
+    map(
+        _when_used,
+        (Check("gpu count", _count), *driver.CHECKS, Check("nvidia-uvm", _uvm), *health.CHECKS),
+    )
 )

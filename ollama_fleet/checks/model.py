@@ -8,7 +8,7 @@ from ollama_fleet.hardware import Hardware
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.questions import Answers
 
-Status = Literal["ok", "failed"]
+Status = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CheckResult:
 
     @property
     def failed(self) -> bool:
-        """Whether this has to be mended."""
+        """Whether this has to be mended; a warning only wants to be known."""
         return self.status == "failed"
 
 
@@ -43,10 +43,17 @@ class Subject:
         return self.answers[question].text if question in self.answers else ""
 
     def result(
-        self, subject: str, check: str, good: bool, expected: object, found: object, remedy: str
+        self,
+        subject: str,
+        check: str,
+        good: bool,
+        expected: object,
+        found: object,
+        remedy: str,
+        warns: bool = False,
     ) -> CheckResult:
-        """A result for this host; the remedy is dropped when it is good."""
-        status: Status = "ok" if good else "failed"
+        """A result for this host; the remedy is dropped when it is good. `warns`: it is no failure."""
+        status: Status = "ok" if good else "warning" if warns else "failed"
         words = (str(expected), str(found), "" if good else remedy)
         return CheckResult(self.plan.host, subject, check, status, *words)
 

@@ -1,13 +1,20 @@
 """All checks, and how a host is asked and judged: the same for every runner."""
 
-from ollama_fleet.checks import gpus, serving, units
+from ollama_fleet.checks import containers, gpus, mig, serving, units
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 
-CHECKS: tuple[Check, ...] = (serving.START, *gpus.CHECKS, *units.CHECKS, *serving.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    serving.START,
+    *gpus.CHECKS,
+    *mig.CHECKS,
+    *containers.CHECKS,
+    *units.CHECKS,
+    *serving.CHECKS,
+)
 
 
 def verification_questions(plan: HostPlan) -> dict[str, str]:

@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.mig.instances import MigInstance
+from ollama_fleet.mig.layout import DROP_IN, DROP_INS
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 
 STOCK = "ollama.service"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-OWN_DROP_IN = "/10-order.conf"
+OWN_DROP_INS = ("/etc/systemd/system/{unit}.d/10-order.conf", f"{DROP_INS}/{{unit}}.d/{DROP_IN}")
 # Properties as systemd prints them when the unit is in force as we wrote it.
 HARDENING = {
     "DevicePolicy": "closed",
@@ -86,9 +88,9 @@ def _environment(subject: Subject) -> Iterator[CheckResult]:
         wrong = {
             name: found.get(name, "(not set)")
             for name, value in item.environment.items()
-            if found.get(name) != value
+            if found.get(name) != value or (not value and name == VISIBLE)
         }
-        wanted = {name: item.environment[name] for name in wrong}
+        wanted = {name: item.environment[name] or item.place for name in wrong}
         yield subject.result(
             item.plan.name,
             "environment",
@@ -114,9 +116,9 @@ def _pairs(values: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-# A shell joins the slice's control group and opens each GPU's node: the kernel applies the slice's
-# own device list to it. O_RDWR, as CUDA opens them; only the opening matters. `command` keeps a
-# refused redirection from ending the shell.
+# A shell joins the slice's control group and opens each GPU's node and the node of each right to a MIG
+# instance: the kernel applies the slice's own device list to it. GPUs O_RDWR and rights O_RDONLY, as
+# CUDA opens them; only the opening matters. `command` keeps a refused redirection from ending the shell.
 _OPEN = """
 group=$(systemctl show -p ControlGroup --value {unit})
 [ -n "$group" ] || {{ echo 'no control group: not running'; exit 1; }}
@@ -128,19 +130,27 @@ fi
 sh -c 'echo $$ >"$0" || exit 1
 for node in /dev/nvidia[0-9]*; do
     command : <>"$node" && echo "open $node" || echo "refused $node"
+done
+for node in /dev/nvidia-caps/nvidia-cap[0-9]*; do
+    [ -e "$node" ] || continue
+    command : <"$node" && echo "open $node" || echo "refused $node"
 done' "$procs" 2>/dev/null
 """
+_RIGHTS = "grep -H DeviceFileMinor /proc/driver/nvidia/capabilities/gpu*/mig/gi*/access \\\n" + (
+    "    /proc/driver/nvidia/capabilities/gpu*/mig/gi*/ci*/access"
+)
 
 
 def _isolation_questions(plan: HostPlan) -> dict[str, str]:
-    return {f"devices {item.name}": _OPEN.format(unit=item.unit) for item in plan.slices}
+    asked = {f"devices {item.name}": _OPEN.format(unit=item.unit) for item in plan.slices}
+    return {**asked, **({"rights": _RIGHTS} if plan.mig else {})}
 
 
 def _isolation(subject: Subject) -> Iterator[CheckResult]:
     for item in subject.slices:
         rows = [line.split() for line in subject.text(f"devices {item.plan.name}").splitlines()]
         opened = sorted(row[1] for row in rows if len(row) == 2 and row[0] == "open")
-        own = _own_nodes(item)
+        own = _own_nodes(subject, item)
         yield subject.result(
             item.plan.name,
             "isolation",
@@ -151,8 +161,26 @@ def _isolation(subject: Subject) -> Iterator[CheckResult]:
         )
 
 
-def _own_nodes(item: BoundSlice) -> list[str]:
-    return sorted(node for node in item.devices if node.removeprefix("/dev/nvidia").isdigit())
+def _own_nodes(subject: Subject, item: BoundSlice) -> list[str]:
+    """Its GPUs' nodes, and those of the rights to its instance, by the driver's own numbers."""
+    minors = [node.removeprefix("/dev/nvidia") for node in item.devices]
+    gpus = [f"/dev/nvidia{minor}" for minor in minors if minor.isdigit()]
+    made = _instance(subject, item)
+    if not made:
+        return sorted(gpus)
+    gi = f"gpu{minors[-1]}/mig/gi{made.gi}"
+    found = re.findall(
+        rf"capabilities/{gi}(/ci{made.ci})?/access:DeviceFileMinor:\s*(\d+)", subject.text("rights")
+    )
+    return sorted([*gpus, *(f"/dev/nvidia-caps/nvidia-cap{number}" for _, number in found)])
+
+
+def _instance(subject: Subject, item: BoundSlice) -> MigInstance | None:
+    seat = item.seat
+    if not seat:
+        return None
+    gpus = [gpu for gpu in subject.hardware.gpus if gpu.pci_bus_id == seat.address]
+    return subject.hardware.mig_of(gpus[0]).instance(seat.profile, seat.nth) if gpus else None
 
 
 def _differs(found: str | None, wanted: str) -> bool:
@@ -169,7 +197,8 @@ def _hardening(subject: Subject) -> Iterator[CheckResult]:
         wrong = {
             key: state[key] for key, value in HARDENING.items() if _differs(state.get(key), value)
         }
-        drop_ins = [p for p in state.get("DropInPaths", "").split() if not p.endswith(OWN_DROP_IN)]
+        own = [path.format(unit=item.plan.unit) for path in OWN_DROP_INS]
+        drop_ins = [path for path in state.get("DropInPaths", "").split() if path not in own]
         yield subject.result(
             item.plan.name,
             "hardening",

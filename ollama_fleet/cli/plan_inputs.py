@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from ollama_fleet.cli.ending import BadOptionError
 from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.mig.instances import MigGpu
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.previous import Previous
@@ -58,6 +59,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _hardware(path: Path, data: Any) -> Hardware:
     try:
         gpus = tuple(TypeAdapter(Gpu).validate_python(gpu) for gpu in data["gpus"])
-        return Hardware(**{**data, "gpus": gpus, "pci_gpus": tuple(data["pci_gpus"])})
+        mig = tuple(TypeAdapter(MigGpu).validate_python(one) for one in data.get("mig", ()))
+        return Hardware(**{**data, "gpus": gpus, "pci_gpus": tuple(data["pci_gpus"]), "mig": mig})
     except (KeyError, TypeError, ValueError):
         raise BadOptionError(f"{path} is no output of `fleet discover --json`") from None

@@ -47,7 +47,7 @@ def render_plans(
             bound = bind(full, hardware)
         except CannotBindError as error:
             raise BadOptionError(f"{name} cannot be rendered: {error}") from None
-        content = render_host(full, bound)
+        content = render_host(full, bound, hardware)
         files = {item.path: item.text for item in content.files} | {MANIFEST: manifest_of(content)}
         written += _write(target / name, files | ({f"/{NOTE}": _note(notes)} if notes else {}))
     return written
@@ -57,6 +57,7 @@ def stand_in(plan: HostPlan) -> Hardware:
     """GPUs that carry the names by which the plan's slices call them."""
     selectors = [one for item in plan.slices for one in item.gpus if "/" not in str(one)]
     indexes = [one for one in selectors if isinstance(one, int)]
+    indexes += [position for position, _ in plan.mig]
     declared = sum(count for _, count in plan.expected_gpus or ())
     count = max([declared, *(index + 1 for index in indexes)], default=0)
     names = dict.fromkeys(one for one in selectors if isinstance(one, str))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pyinfra import host
 from pyinfra.api import operation
 
-from ollama_fleet.host.answers import HostAnswers, no_answer
+from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script
 from ollama_fleet.planner.plan import LOADER_UNIT, MODELS_DIR, HostPlan
 from ollama_fleet.questions import Answers
@@ -18,11 +18,11 @@ from ollama_fleet.store import is_complete, parse_name, wanted_blobs
 BLOBS = "blobs"
 
 
-def questions(models: tuple[str, ...]) -> dict[str, str]:
-    """What to ask a host about `models` in its store."""
+def asked(plan: HostPlan) -> dict[str, str]:
+    """What to ask a host about a plan's models in its store."""
     manifests = {
         model: f"cat {shlex.quote(f'{MODELS_DIR}/manifests/{parse_name(model).path}')}"
-        for model in models
+        for model in plan.models
     }
     blobs = f"find {MODELS_DIR}/blobs -name 'sha256-*' -printf '%f %s\\n' 2>/dev/null; true"
     return {BLOBS: blobs, **manifests}
@@ -132,9 +132,9 @@ def models_present(plan: HostPlan) -> Generator[Any, None, None]:
 
         models_present(name="Fetch the models", plan=plan)
     """
-    asked = questions(plan.models)
-    answers = host.get_fact(HostAnswers, questions=asked)
-    if not asked.keys() <= answers.keys():
+    questions = asked(plan)
+    answers = ask(questions)
+    if not questions.keys() <= answers.keys():
         yield no_answer()
         return
     missing = missing_models(plan.models, answers)

@@ -8,9 +8,9 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import operation
 
-from ollama_fleet.host.answers import HostAnswers, no_answer
+from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script
-from ollama_fleet.planner.plan import PREFIX, Release
+from ollama_fleet.planner.plan import PREFIX, HostPlan, Release
 from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
 
@@ -27,6 +27,11 @@ done; true""",
     "current": f"readlink {CURRENT}; true",
     "command": f"[ -e {COMMAND} ] && [ ! -L {COMMAND} ] && echo other || readlink {COMMAND}; true",
 }
+
+
+def asked(plan: HostPlan) -> dict[str, str]:
+    """What `release_installed` asks, whatever the plan."""
+    return QUESTIONS
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,8 @@ def release_installed(release: Release) -> Generator[Any, None, None]:
 
         release_installed(name="Install Ollama", release=plan.ollama)
     """
-    asked = QUESTIONS
-    answers = host.get_fact(HostAnswers, questions=asked)
-    if not asked.keys() <= answers.keys():
+    answers = ask(QUESTIONS)
+    if not QUESTIONS.keys() <= answers.keys():
         yield no_answer()
         return
     script = install_script(release, read_installed(answers))

@@ -1,4 +1,4 @@
-"""The first operation of every deploy: a host that can take the plan, or the reasons why not."""
+"""Can the host take the plan? Asked before anything is changed, and again when its driver is there."""
 
 from collections.abc import Generator
 from typing import Any
@@ -8,10 +8,20 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 from pyinfra.operations import apt, dnf
 
-from ollama_fleet.host.answers import HostAnswers, no_answer
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.host.ahead import ahead, objections
+from ollama_fleet.host.answers import ask, forget, no_answer
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.plan import HostPlan
-from ollama_fleet.preflight import NEEDED_COMMANDS, QUESTIONS, advice, problems, read_facts
+from ollama_fleet.preflight import (
+    NEEDED_COMMANDS,
+    QUESTIONS,
+    HostFacts,
+    advice,
+    hardware_problems,
+    problems,
+    read_facts,
+)
 
 
 @operation()
@@ -19,6 +29,8 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
     """
     Fail the host, before anything is changed on it, unless it can take the plan; then make sure of
     the few commands that the later steps use.
+
+    Asks ahead what the later steps want to know: one exec for all of them.
 
     + plan: what the host is to become
 
@@ -28,13 +40,14 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
 
         requirements_met(name="Check the host", plan=plan)
     """
-    asked = QUESTIONS
-    answers = host.get_fact(HostAnswers, questions=asked)
-    if not asked.keys() <= answers.keys():
+    answers = ask(QUESTIONS, ahead=ahead(plan))
+    if not QUESTIONS.keys() <= answers.keys():
         yield no_answer()
         return
     facts = read_facts(answers)
-    wrong = problems(plan, facts)
+    # Two steps may hold the same against a host.
+    later = objections(plan) if facts.is_root else []
+    wrong = list(dict.fromkeys([*problems(plan, facts), *later]))
     for line in advice(plan, facts):
         host.log_styled(line, fg="yellow")
     if wrong and host.state.current_stage == StateStage.Prepare:
@@ -42,10 +55,44 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
     if wrong:
         yield FunctionCommand(fail_host, (wrong,), {})
     elif facts.missing_commands:
-        packages = [NEEDED_COMMANDS[name] for name in facts.missing_commands]
-        if facts.package_family == "apt":
-            yield from apt.packages._inner(packages=packages, update=True)
-        else:
-            yield from dnf.packages._inner(packages=packages)
+        yield from _commands_installed(facts)
     else:
         host.noop("the host is ready")
+
+
+def _commands_installed(facts: HostFacts) -> Generator[Any, None, None]:
+    packages = [NEEDED_COMMANDS[name] for name in facts.missing_commands]
+    if facts.package_family == "apt":
+        yield from apt.packages._inner(packages=packages, update=True)
+    else:
+        yield from dnf.packages._inner(packages=packages)
+    forget(host)
+
+
+@operation()
+def hardware_matches(plan: HostPlan) -> Generator[Any, None, None]:
+    """
+    Fail the host unless its GPUs, with the driver that it has now, are those of the plan.
+
+    Preflight said so already of a host whose driver served; nothing is asked again there.
+
+    + plan: what the host is to become
+
+    **Example:**
+
+    .. code:: python
+
+        hardware_matches(name="Check the GPUs", plan=plan)
+    """
+    if host.state.current_stage == StateStage.Prepare:
+        host.noop("judged when the driver is there")
+        return
+    answers = ask(HARDWARE_QUESTIONS)
+    if not HARDWARE_QUESTIONS.keys() <= answers.keys():
+        yield no_answer()
+        return
+    wrong = hardware_problems(plan, read_hardware(answers))
+    if wrong:
+        yield FunctionCommand(fail_host, (wrong,), {})
+    else:
+        host.noop("the GPUs are as planned")

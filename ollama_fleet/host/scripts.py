@@ -10,6 +10,7 @@ from typing import Any
 
 from pyinfra.api import Host, State, StringCommand
 
+from ollama_fleet.host.memory import forget
 from ollama_fleet.render import MARKER, HostFile
 
 # Only root can open it: whoever can open a file can lock it.
@@ -58,6 +59,8 @@ def put_file(file: HostFile) -> str:
 class Script(StringCommand):
     """A shell script on the remote shell's standard input, whose output is shown as it comes.
 
+    What the host answered before it is forgotten.
+
     On stdin there is no limit of length, and nothing shows in a process list or in -vv.
     """
 
@@ -66,6 +69,7 @@ class Script(StringCommand):
 
     def execute(self, state: State, host: Host, connector_arguments: Any) -> Any:
         connector_arguments.update(self.connector_arguments)
+        forget(host)
         return host.run_shell_command(
             self, print_output=True, print_input=state.print_input, **connector_arguments
         )

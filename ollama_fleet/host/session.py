@@ -15,7 +15,11 @@ from ollama_fleet.yamlfile import YamlFile
 
 # Older releases have known holes: CVE-2026-7482 up to 0.17.0, hardening of GGUF import in 0.31.2.
 OLDEST_RELEASE = (0, 31, 2)
-HOST_KEYS = ("gpus", "reserved", "mig", "neighbours", "slices", "wishes", "models")
+HOST_KEYS = (
+    *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
+    *("slices", "wishes", "models"),
+    *("driver", "container_toolkit", "container_runtime", "reboot", "proxy", "drain_timeout_s"),
+)
 
 
 class BadInventoryError(PyinfraError):
@@ -32,7 +36,9 @@ def begin(host: Host) -> HostPlan:
 
 def _plan_from_data(host: Host) -> HostPlan:
     """An inventory in plain Python may give the YAML's host keys as host data."""
-    data: dict[str, Any] = {key: host.data.get(key) for key in HOST_KEYS if host.data.get(key)}
+    data: dict[str, Any] = {
+        key: host.data.get(key) for key in HOST_KEYS if host.data.get(key) is not None
+    }
     # The same path as a file takes, so that errors read the same.
     document = {"version": 1, "hosts": {host.name.lstrip("@"): data}}
     try:

@@ -16,16 +16,17 @@ from ollama_fleet.convergence import (
     UnitState,
     compare,
 )
+from ollama_fleet.draining import PENDING_DIR
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
-from ollama_fleet.host.answers import HostAnswers, no_answer
-from ollama_fleet.host.scripts import RUN_DIR, Script, change_script, fail_host, put_file
+from ollama_fleet.host.answers import HostAnswers, ask, no_answer
+from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
+from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import DEVICES_UNIT, DIRECTORIES, LOADER_UNIT, USER, HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
 
-# Restarts that were announced but not done yet; on /run, because a reboot does them all.
-PENDING_DIR = f"{RUN_DIR}/restart"
 OWNED = (
     f"{UNIT_DIR}/ollama-*.service",
     f"{UNIT_DIR}/ollama-*.service.d/*.conf",
@@ -33,6 +34,9 @@ OWNED = (
     "/etc/sysusers.d/ollama.conf",
     "/etc/tmpfiles.d/ollama.conf",
     DEVICES_SCRIPT,
+    GPUS_SCRIPT,
+    LAYOUT_FILE,
+    PARTED_FILE,
 )
 OWNED_DIRECTORIES = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in DIRECTORIES)
 UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
@@ -43,8 +47,9 @@ MAKE_ACCOUNT = (
 )
 
 
-def questions(units: tuple[str, ...]) -> dict[str, str]:
+def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
+    units = ("ollama.target", *(item.unit for item in plan.slices))
     return {
         **HARDWARE_QUESTIONS,
         "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
@@ -59,7 +64,7 @@ def questions(units: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_found(answers: Answers) -> FilesAndUnits:
-    """Answers to `questions` (but for the hardware)."""
+    """Answers to `asked` (but for the hardware)."""
     return FilesAndUnits(
         files=_files(answers["files"].lines),
         units=_units(answers["units"].text),
@@ -123,6 +128,8 @@ def _remove(difference: Difference) -> list[str]:
     if difference.remove_units:
         steps.append(f"say 'removing {_words(difference.remove_units)}'")
         steps.append(f"systemctl disable --now --quiet {_words(difference.remove_units)} || :")
+        announced = [f"{PENDING_DIR}/{unit}" for unit in difference.remove_units]
+        steps.append(f"rm -f {_words(announced)}")
     if difference.delete:
         steps.append(f"rm -f {_words(difference.delete)}")
         directories = {path.rpartition("/")[0] for path in difference.delete}
@@ -177,14 +184,14 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
 
         units_converged(name="Run the slices", plan=plan)
     """
-    units = ("ollama.target", *(item.unit for item in plan.slices))
-    asked = questions(units)
-    answers = host.get_fact(HostAnswers, questions=asked)
-    if not asked.keys() <= answers.keys():
+    questions = asked(plan)
+    answers = ask(questions)
+    if not questions.keys() <= answers.keys():
         yield no_answer()
         return
     try:
-        wanted = render_host(plan, bind(plan, read_hardware(answers)))
+        hardware = read_hardware(answers)
+        wanted = render_host(plan, bind(plan, hardware), hardware)
     except CannotBindError as error:
         yield FunctionCommand(fail_host, (str(error).splitlines(),), {})
         return
@@ -201,8 +208,8 @@ def _show(difference: Difference) -> None:
     if not host.state.config.DIFF:
         return
     paths = [*(file.path for file in difference.write), *difference.delete]
-    asked = {path: f"cat {shlex.quote(path)} 2>/dev/null; true" for path in paths}
-    old = host.get_fact(HostAnswers, questions=asked)
+    texts = {path: f"cat {shlex.quote(path)} 2>/dev/null; true" for path in paths}
+    old = host.get_fact(HostAnswers, questions=texts)
     new = {file.path: file.text for file in difference.write}
     for path in paths:
         before = old[path].text.splitlines() if path in old else []

@@ -9,16 +9,21 @@ from pyinfra.api.state import StateStage
 
 from ollama_fleet.checks.model import CheckResult
 from ollama_fleet.checks.registry import judge, verification_questions
-from ollama_fleet.host.answers import HostAnswers, no_answer
+from ollama_fleet.host.answers import HostAnswers, no_answer, recall
 from ollama_fleet.host.results import record
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Answer
+
+# What is installed and loaded changes only when somebody changes it; a run that did asks again.
+LASTING = "driver."
 
 
 def failure_lines(result: CheckResult) -> list[str]:
-    """A failed check in words: where, what was expected, what was found, what to do."""
+    """A check that is not well in words: where, what was expected and found, what to do."""
+    said = "failed" if result.failed else "is worth a look"
     return [
-        f"{result.host} {result.subject}: {result.check} failed",
+        f"{result.host} {result.subject}: {result.check} {said}",
         f"  expected: {result.expected}",
         f"  found:    {result.found}",
         f"  do:       {result.remedy}",
@@ -45,12 +50,18 @@ def checks_hold(plan: HostPlan) -> Generator[Any, None, None]:
         host.noop("verified when the deploy has run")
         return
     asked = verification_questions(plan)
-    answers = host.get_fact(HostAnswers, questions=asked)
+    known = recall({name: text for name, text in asked.items() if name.startswith(LASTING)})
+    unknown = {name: text for name, text in asked.items() if name not in known}
+    fresh: dict[str, Answer] = host.get_fact(HostAnswers, questions=unknown)
+    answers = known | fresh
     if not asked.keys() <= answers.keys():
         yield no_answer()
         return
     results = judge(plan, answers)
     record(results)
+    for result in results:
+        if result.status == "warning":
+            host.log_styled("\n".join(failure_lines(result)), fg="yellow")
     failed = [line for result in results if result.failed for line in failure_lines(result)]
     if failed:
         yield FunctionCommand(fail_host, (failed,), {})

@@ -21,6 +21,7 @@ from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.patterns import first_fit, repeated_patterns
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.previous import Previous, moved
+from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import PlanRefusedError, Refusal
 from ollama_fleet.planner.solver import fewest_bins, solver_is_there
 from ollama_fleet.planner.tight import packer
@@ -78,7 +79,7 @@ def plan_fleet(
     options = _options(demands, boards, needs)
     packed = tight or fleet.packing == "tight"
     best = _best(boards, demands, options, previous, packed, solver_s)
-    plans = _host_plans(written, best)
+    plans = _host_plans(fleet, written, best)
     refusals = [refusal for host in written for refusal in host.refusals]
     refusals += [
         wish_refusal(demand, count, options[demand], boards, best, needs)
@@ -167,11 +168,13 @@ def _size(demand: Demand, options: Sequence[Option]) -> tuple[int, int, bool, fl
     return (-seat.gpus, len(options), bool(demand.pool), -seat.needed_mib, demand.number)
 
 
-def _host_plans(written: Sequence[WrittenHost], best: Attempt) -> dict[str, HostPlan]:
+def _host_plans(fleet: Fleet, written: Sequence[WrittenHost], best: Attempt) -> dict[str, HostPlan]:
     placed: list[list[Placed]] = [[] for _ in written]
     for item in best.placed:
         placed[item.host].append(item)
     return {
-        host.name: host_plan(host, best.board.hosts[order], placed[order])
+        host.name: host_plan(
+            host, best.board.hosts[order], placed[order], provision_of(fleet, host.spec)
+        )
         for order, host in enumerate(written)
     }

@@ -12,6 +12,7 @@ from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
+from ollama_fleet.planner.provision import Provision
 from ollama_fleet.planner.refusal import Refusal
 from ollama_fleet.spec import HostSpec
 from ollama_fleet.spec_known import full_model_name
@@ -63,7 +64,9 @@ def written_host(
     return WrittenHost(name, spec, board, slices, tuple(memory), tuple(refusals), tuple(notes))
 
 
-def host_plan(host: WrittenHost, board: HostBoard, placed: Sequence[Placed]) -> HostPlan:
+def host_plan(
+    host: WrittenHost, board: HostBoard, placed: Sequence[Placed], provision: Provision
+) -> HostPlan:
     """Everything that the host will be; `board` is what the wishes left free."""
     wished = wished_slices(placed, host.slices) if placed else ()
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
@@ -78,6 +81,7 @@ def host_plan(host: WrittenHost, board: HostBoard, placed: Sequence[Placed]) -> 
         mig=_layouts(host, board),
         reserved=tuple(spec.reserved),
         notes=(*host.notes, *_short_contexts(wished)),
+        provision=provision,
     )
 
 

@@ -1,8 +1,9 @@
 """The values that the planner makes; frozen, and all that later rooms need to know of a host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_fleet.planner.memory import GpuMemory
+from ollama_fleet.planner.provision import Provision
 
 USER = "ollama"
 PREFIX = "/opt/ollama"
@@ -84,7 +85,7 @@ class HostPlan:
     `verify_timeout_s` bounds the generation that proves a slice, its load included. `memory` is the
     arithmetic of every GPU and instance, empty where nobody knows the GPUs; `mig` the instances of
     each GPU that is cut, in the order in which they have to be made; `notes` what a person should
-    know although nothing is refused.
+    know although nothing is refused; `provision` what is asked of the host below Ollama.
     """
 
     host: str
@@ -98,6 +99,7 @@ class HostPlan:
     mig: tuple[tuple[int, tuple[str, ...]], ...] = ()
     reserved: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    provision: Provision = field(default_factory=Provision)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -114,14 +116,41 @@ class HostPlan:
 
 
 @dataclass(frozen=True)
+class MigSeat:
+    """A MIG instance as the plan names it: the `nth` of a profile, by placement, on the GPU at a PCI
+    address. Which UUID that is only the host can say, and only until instances are made again."""
+
+    address: str
+    profile: str
+    nth: int
+
+
+@dataclass(frozen=True)
 class BoundSlice:
-    """A slice with the very GPUs that it gets on this host: UUIDs and device nodes."""
+    """A slice with the very GPUs that it gets on this host: UUIDs and device nodes.
+
+    A slice on a MIG instance has a `seat`; its UUID is there once the instance is made, and its
+    server gets it at start, from the host. So its unit stays the same when the UUID does not.
+    """
 
     plan: SlicePlan
     uuids: tuple[str, ...]
     devices: tuple[str, ...]
+    seat: MigSeat | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """The full environment of its server."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.uuids), **self.plan.environment}
+
+    @property
+    def unit_environment(self) -> dict[str, str]:
+        """What of it stands in its unit."""
+        return self.plan.environment if self.seat else self.environment
+
+    @property
+    def place(self) -> str:
+        """What it runs on, for people; the same before and after instances are made."""
+        if self.seat:
+            return f"{self.seat.address}, MIG {self.seat.profile} {self.seat.nth}"
+        return ", ".join(self.uuids)

@@ -8,6 +8,8 @@ from rich.table import Table
 
 from ollama_fleet.checks.model import CheckResult
 
+COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
 
 def print_results(results: Sequence[CheckResult], stream: TextIO) -> None:
     """One line per host and subject, a mark per check, and what was found by those that matter."""
@@ -18,14 +20,16 @@ def print_results(results: Sequence[CheckResult], stream: TextIO) -> None:
     previous: tuple[str, str] | None = None
     for result in sorted(results, key=lambda item: (item.host, _rank(item), item.subject)):
         here = (result.host, result.subject)
-        mark = "[red]failed[/red]" if result.failed else "[green]ok[/green]"
+        mark = f"[{COLOURS[result.status]}]{result.status}[/]"
         shown = here if here != previous else ("", "")
         table.add_row(*shown, result.check, mark, _plain(result.found))
         previous = here
     console.print(table)
     failed = sum(result.failed for result in results)
     hosts = len({result.host for result in results})
+    warnings = sum(result.status == "warning" for result in results)
     summary = f"{len(results)} checks on {hosts} hosts, {failed} failed"
+    summary += f", {warnings} worth a look" if warnings else ""
     console.print(f"[red]{summary}[/red]" if failed else f"[green]{summary}[/green]")
 
 

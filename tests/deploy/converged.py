@@ -1,7 +1,7 @@
 """Answers of a host on which everything is as planned, for pyinfra's @fake connector.
 
-The connector gives the first answer whose key occurs in the command, so each key is a line that only one
-of the five facts asks.
+The connector gives the first answer whose key occurs in the command. An unchanged run asks twice: all
+that the steps want to know, and the proof at the end.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 
 from ollama_fleet.convergence import digest, manifest_of
 from ollama_fleet.host import models, release
+from ollama_fleet.host.ahead import ahead
 from ollama_fleet.preflight import QUESTIONS
 from ollama_fleet.questions import END, MARK, Answer
 from ollama_fleet.render import render_host
@@ -30,7 +31,7 @@ def preflight_answers(**changes: str) -> dict[str, str]:
     system = {
         "user": "0",
         "machine": "x86_64",
-        "os": "ID=debian",
+        "os": "ID=debian\nVERSION_ID=12",
         "systemd": "systemd 252 (252.39-1)",
         "commands": "",
     }
@@ -79,13 +80,21 @@ def model_answers() -> dict[str, str]:
     return {models.BLOBS: "sha256-aa 3", **dict.fromkeys(PLAN.models, manifest)}
 
 
+def asked_answers(**changes: str) -> dict[str, str]:
+    """Everything that the steps want to know, which is asked at once."""
+    driver = {name: text for name, text in healthy().items() if name.startswith("driver.")}
+    steps = (preflight_answers(), driver, release_answers(), unit_answers(), model_answers())
+    silent = {name: "" for step in (QUESTIONS, *ahead(PLAN)) for name in step}
+    return silent | {name: text for step in steps for name, text in step.items()} | changes
+
+
 def host_data(**changes: list[str]) -> dict[str, Any]:
-    """Host data of a converged @fake host; `changes` replaces whole transcripts."""
+    """Host data of a converged @fake host; `changes` replaces whole transcripts.
+
+    It answers twice and nothing else, so a run that asked more often would fail.
+    """
     facts = {
-        "preflight": ("id -u", transcript(preflight_answers())),
-        "release": (f"readlink {release.CURRENT}", transcript(release_answers())),
-        "units": ("getent passwd", transcript(unit_answers())),
-        "models": ("-printf", transcript(model_answers())),
+        "asked": ("id -u", transcript(asked_answers())),
         "verify": ("/api/generate", transcript(healthy())),
     }
     answers = {key: changes.get(name, text) for name, (key, text) in facts.items()}

@@ -10,17 +10,20 @@ from tests.lab.fleet import ROOT, Fleet
 
 # Hosts of the scenarios and their hardware.
 HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "t8": "8x-rtx3090"}
+# Every host that the scenarios made, and nobody else's.
+MADE = {"t1", "mirror"}
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The lab with its mirror; when nothing else runs in it, it is gone again afterwards."""
     lab = Lab(ROOT / ".lab")
-    foreign = [host.name for host in lab.status()]
+    before = {host.name for host in lab.status()}
     lab.ensure("t1", HOSTS["t1"])
     yield lab
-    if foreign:
-        for name in {host.name for host in lab.status()} - set(foreign):
+    present = {host.name for host in lab.status()}
+    if before or present - MADE:
+        for name in present & MADE - before - {"mirror"}:
             lab.remove(name)
     else:
         lab.down()
@@ -35,6 +38,7 @@ def fleet(lab: Lab, tmp_path: Path) -> Fleet:
 def bare(lab: Lab, name: str, profile: str | None = None) -> str:
     """A bare, healthy machine under this name."""
     profile = profile or HOSTS[name]
+    MADE.add(name)
     known = {host.name: host.profile for host in lab.status()}
     if known.get(name) == profile:
         lab.reset(name)

@@ -45,6 +45,7 @@ class Fleet:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     user: str = "root"
     version: str = "0.32.15"
+    wishes: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, host: str, *slices: dict[str, Any], **settings: Any) -> None:
         """Put `host` with these slices into the inventory."""
@@ -73,6 +74,7 @@ class Fleet:
                 "registry": MIRROR,
             },
             "hosts": self.hosts,
+            **({"wishes": self.wishes} if self.wishes else {}),
         }
         (self.folder / "test.yml").write_text(yaml.safe_dump(content, sort_keys=False))
         script = self.folder / "test.py"

@@ -278,18 +278,34 @@ def test_an_unreachable_host_does_not_hold_up_the_others(fleet: Fleet, t1: str) 
     assert fleet.sh(t1, "curl -fs 127.0.0.1:11434/api/version") == '{"version":"0.32.15"}'
 
 
-def test_a_host_without_gpus_and_one_without_a_driver_are_refused(fleet: Fleet, lab: Lab) -> None:
+def test_a_host_without_gpus_and_one_whose_driver_is_not_ours_to_install_are_refused(
+    fleet: Fleet, lab: Lab
+) -> None:
     for name, profile, words in (
         ("t3", "no-gpu", "no NVIDIA GPU on the PCI bus, but the inventory puts slices here"),
         ("t4", "bare-2x-rtx3090", "nvidia-smi is not installed; install the NVIDIA driver"),
     ):
         lab.ensure(name, profile)
         fleet.hosts = {}
-        fleet.add(name, CHAT)
+        fleet.add(name, CHAT, driver={"manage": False})
         run = fleet.deploy()
         assert run.code == 1 and words in run.text, run.text
         assert fleet.sh(name, "ls /opt") == ""
         lab.remove(name)
+
+
+def test_a_distribution_that_nobody_supports_is_refused_by_name(fleet: Fleet, t1: str) -> None:
+    """Before anything is changed, and with a way out."""
+    fleet.sh(t1, "cp -P /etc/os-release /etc/os-release.was; rm /etc/os-release")
+    try:
+        fleet.sh(t1, r"printf 'ID=centos\nVERSION_ID=7\n' >/etc/os-release")
+        fleet.add(t1, CHAT)
+        run = fleet.deploy()
+    finally:
+        fleet.sh(t1, "mv -f /etc/os-release.was /etc/os-release")
+    assert run.code == 1 and "centos 7 is none that a driver can be installed on" in run.text
+    assert "`driver: {manage: false}`" in run.text
+    assert fleet.sh(t1, "ls /opt") == ""
 
 
 def test_other_gpus_than_expected_are_refused(fleet: Fleet, t1: str) -> None:

@@ -99,3 +99,8 @@ def test_nvidia_smi_s_complaint_is_kept_when_it_shows_no_gpus() -> None:
     found = read_hardware(answers)
     assert found.gpus == () and found.smi_code == 18
     assert "version mismatch" in found.smi_message
+
+
+def test_a_row_without_an_index_is_no_gpu_0() -> None:
+    row = "[Unknown Error], GPU-1, NVIDIA H100, 00000000:1A:00.0, 580.95.05, 1, 1, 9.0, 1, Enabled, 0"
+    assert parse_gpus(row, {}) == ()

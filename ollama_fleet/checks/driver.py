@@ -1,0 +1,181 @@
+"""The host's driver: one version, the one asked for, of the right flavour, and there after the next
+boot as well.
+
+Asks what the driver step asks and reads it with the driver's own reader, so that both mean the same.
+A driver that is not ours to manage is looked at with the same eyes, but what only threatens is a
+warning there.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.driver import questions as driver_questions
+from ollama_fleet.driver.decision import is_managed
+from ollama_fleet.driver.files import DNF_SOURCE, PREFERENCES, UNATTENDED
+from ollama_fleet.driver.flavour import NoFlavourError, needs_of, version_key
+from ollama_fleet.driver.problems import fabric_trouble
+from ollama_fleet.driver.state import KernelState, State, read_state
+from ollama_fleet.planner.plan import HostPlan
+
+HOST = "host"
+LOCKS = "health.locks"
+DEPLOY = "deploy again: slices are drained, the driver is reloaded"
+
+# Values of fabric.state with which CUDA fails.
+UNREGISTERED = {"Not Started", "In Progress"}
+_FABRIC = """[ -n "$(ls /proc/driver/nvidia-nvswitch/devices 2>/dev/null
+    grep -ls SW_MNG /sys/class/infiniband/*/device/vpd)" ] || exit 0
+nvidia-smi --query-gpu=fabric.state --format=csv,noheader; true"""
+
+OnState = Callable[[Subject, State], Iterable[CheckResult]]
+
+
+def asked(plan: HostPlan) -> dict[str, str]:
+    """What the driver step asks, and whether dnf is kept from changing it."""
+    locks = "grep -s nvidia /etc/dnf/plugins/versionlock.list /etc/dnf/modules.d/*; true"
+    return {**driver_questions.questions(plan.provision.driver), LOCKS: locks}
+
+
+def _with_state(judge: OnState) -> Callable[[Subject], Iterable[CheckResult]]:
+    def judged(subject: Subject) -> Iterable[CheckResult]:
+        known = asked(subject.plan).keys() <= subject.answers.keys()
+        return judge(subject, read_state(subject.answers)) if known else ()
+
+    return judged
+
+
+def _one_version(subject: Subject, state: State) -> Iterator[CheckResult]:
+    """User space that was changed under a loaded module ends every CUDA program on the host."""
+    versions = {gpu.driver_version for gpu in subject.hardware.gpus}
+    user_space = sorted(versions | {state.library or ""} - {""})
+    loaded = subject.hardware.loaded_driver
+    yield subject.result(
+        HOST,
+        "driver",
+        good=user_space == [loaded] and bool(versions),
+        expected="one version, loaded and in user space",
+        found=f"{loaded or 'none'} loaded, {', '.join(user_space) or 'none'} in user space"
+        + ("; nouveau holds GPUs" if state.nouveau else ""),
+        remedy=DEPLOY if subject.plan.provision.driver.manage else "reload it or reboot the host",
+    )
+
+
+def _as_asked(subject: Subject, state: State) -> Iterator[CheckResult]:
+    request = subject.plan.provision.driver
+    wanted = request.version or (f"branch {request.branch}" if request.branch else "")
+    loaded = state.loaded or "0"
+    missing = _unpinned(subject, state) if is_managed(state) else []
+    if not request.manage or not (wanted or is_managed(state)):
+        return
+    right = request.version in (None, loaded) and request.branch in (None, version_key(loaded)[0])
+    yield subject.result(
+        HOST,
+        "driver pin",
+        good=right and not missing,
+        expected=f"{wanted or 'the installed version'}, kept from changing by itself",
+        found=", ".join([state.loaded or "none", *(f"without {item}" for item in missing)]),
+        remedy="deploy again",
+    )
+
+
+def _unpinned(subject: Subject, state: State) -> list[str]:
+    """What would let an upgrade change a driver that we installed."""
+    if DNF_SOURCE in state.files:
+        return [] if subject.text(LOCKS) else ["a lock of dnf"]
+    return [path for path in (PREFERENCES, UNATTENDED) if path not in state.files]
+
+
+def _flavour(subject: Subject, state: State) -> Iterator[CheckResult]:
+    """Wrong kernel modules load, and then find no GPU."""
+    if state.loaded_flavour is None:
+        return
+    try:
+        fitting: tuple[str, ...] = needs_of(state.gpu_ids).flavours
+        why = f"{' or '.join(fitting)} kernel modules, by the GPUs' device ids"
+    except NoFlavourError as error:
+        fitting, why = (), str(error)
+    yield subject.result(
+        HOST,
+        "driver flavour",
+        good=state.loaded_flavour in fitting,
+        expected=why,
+        found=state.loaded_flavour,
+        remedy="drop `driver: {flavour: …}` and deploy again",
+    )
+
+
+def _persistence(subject: Subject, state: State) -> Iterator[CheckResult]:
+    off = [gpu.pci_bus_id for gpu in subject.hardware.gpus if gpu.persistence is False]
+    if not subject.hardware.gpus:
+        return
+    yield subject.result(
+        HOST,
+        "persistence",
+        good=not off,
+        expected="on: the driver keeps its state while nothing runs",
+        found=f"off on {', '.join(off)}" if off else "on",
+        remedy="`systemctl enable --now nvidia-persistenced`",
+        warns=not is_managed(state),
+    )
+
+
+def _next_boot(subject: Subject, state: State) -> Iterator[CheckResult]:
+    """A kernel without a module of the driver takes the GPUs away at the next boot."""
+    if state.on_disk is None and not is_managed(state):
+        return  # nobody can tell where this driver's module lies
+    bad = [kernel for kernel in state.kernels if _trouble(kernel, state)]
+    newest = state.newest_kernel
+    yield subject.result(
+        HOST,
+        "next boot",
+        good=not bad,
+        expected=f"driver {state.library or state.loaded} for every installed kernel",
+        found="; ".join(f"{kernel.release}: {_trouble(kernel, state)}" for kernel in bad)
+        or f"{len(state.kernels)} kernels have it",
+        remedy="deploy again, or install the kernel's headers and run `dkms autoinstall`; until "
+        "then a reboot may lose the GPUs",
+        # An older kernel is only booted by hand; another's driver is another's matter.
+        warns=not is_managed(state) or newest not in bad,
+    )
+
+
+def _trouble(kernel: KernelState, state: State) -> str:
+    if kernel.module is None:
+        return "no module" + ("" if kernel.has_headers else ", no headers to build one")
+    if state.library and kernel.module != state.library:
+        return f"module {kernel.module}"
+    return ""
+
+
+def _fabric(subject: Subject, state: State) -> Iterator[CheckResult]:
+    """Without it nvidia-smi looks healthy and CUDA fails with error 802."""
+    if not state.has_fabric:
+        return
+    trouble = fabric_trouble(state)
+    # The value has an odd prefix: `state  Completed`.
+    states = {re.sub(r"^state\s+", "", line) for line in subject.text("health.fabric").splitlines()}
+    waiting = sorted(states & UNREGISTERED)
+    yield subject.result(
+        HOST,
+        "fabric",
+        good=not trouble and not waiting,
+        expected="a fabric manager of the driver's version, every GPU registered",
+        found=trouble or (f"fabric.state {', '.join(waiting)}" if waiting else "registered"),
+        remedy="`journalctl -u nvidia-fabricmanager`; deploy again",
+    )
+
+
+def _fabric_questions(plan: HostPlan) -> dict[str, str]:
+    """Drivers that do not know the field fail the whole query, so it stands alone."""
+    return {"health.fabric": _FABRIC}
+
+
+CHECKS = (
+    Check("driver", _with_state(_one_version), asked),
+    Check("driver pin", _with_state(_as_asked)),
+    Check("driver flavour", _with_state(_flavour)),
+    Check("persistence", _with_state(_persistence)),
+    Check("next boot", _with_state(_next_boot)),
+    Check("fabric", _with_state(_fabric), _fabric_questions),
+)

@@ -1,0 +1,81 @@
+"""Taking slices out of service and back, as shell: announced, waited for, stopped, started again.
+
+Pure text for the steps of a change script (it uses `say` and `fail` of its prelude); knows no pyinfra.
+What is announced and not done when a run is cut off is done by the next one (`host.units`).
+"""
+
+import shlex
+from collections.abc import Sequence
+
+# Units that a run has stopped, or is about to; on /run, because a reboot starts them all.
+PENDING_DIR = "/run/ollama-fleet/restart"
+
+# Connections are counted in /proc: a minimal host has no `ss`. State 01 is ESTABLISHED, and only the
+# server's end has its port as the local one.
+_DRAIN = """
+draining=
+for unit in {units}; do
+    case $(systemctl show -p ActiveState --value "$unit") in
+    active | activating | reloading | deactivating) draining="$draining $unit" ;;
+    esac
+done
+if [ -n "$draining" ]; then
+    mkdir -p {pending} && (cd {pending} && touch $draining)
+    open_requests() {{
+        cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v ports=' {ports} ' '
+            {{ n = split($2, end, ":") }}
+            $4 == "01" && index(ports, " " end[n] " ") {{ count++ }}
+            END {{ print count + 0 }}'
+    }}
+    waited=0
+    while busy=$(open_requests) && [ "$busy" -gt 0 ] && [ "$waited" -lt {timeout_s} ]; do
+        [ $((waited % 10)) -ne 0 ] || say "draining$draining: $busy open connections"
+        sleep 1
+        waited=$((waited + 1))
+    done
+    [ "$busy" -eq 0 ] || say "$busy connections are still open after {timeout_s} s; they are cut now"
+    say "stopping$draining"
+    systemctl stop $draining
+fi
+"""
+
+_RESUME = """
+resuming=
+for unit in {units}; do
+    [ ! -e {pending}/"$unit" ] || resuming="$resuming $unit"
+done
+if [ -n "$resuming" ]; then
+    say "starting$resuming"
+    systemctl reset-failed $resuming 2>/dev/null || :
+    if ! systemctl start $resuming 2>/dev/null; then
+        for unit in $resuming; do
+            ! systemctl is-active --quiet "$unit" || continue
+            echo "$unit does not start; its last words:" >&2
+            journalctl --unit "$unit" --lines 15 --no-pager --output cat >&2 || :
+        done
+        exit 1
+    fi
+    (cd {pending} && rm -f $resuming)
+fi
+"""
+
+
+def drain(units: Sequence[str], ports: Sequence[int], timeout_s: int) -> str:
+    """Stop those of `units` that run, once no TCP connection to `ports` is open or `timeout_s` is
+    over. They stay announced until `resume`, or until a later run has started them."""
+    if not units:
+        return ""
+    return _DRAIN.format(
+        units=" ".join(map(shlex.quote, units)),
+        ports=" ".join(f"{port:04X}" for port in ports),
+        pending=PENDING_DIR,
+        timeout_s=timeout_s,
+    )
+
+
+def resume(units: Sequence[str]) -> str:
+    """Start those of `units` that were announced, and end the announcement. One that does not start
+    fails the script, with the last lines of its journal; the announcement stays then."""
+    if not units:
+        return ""
+    return _RESUME.format(units=" ".join(map(shlex.quote, units)), pending=PENDING_DIR)

@@ -1,0 +1,55 @@
+"""What later steps ask of a host and hold against it: preflight does both, in its one exec.
+
+A step that is not here works as well, but costs an exec of its own on an unchanged host, and can
+only object when earlier steps have changed things. `asks` has to give the very texts that the step
+asks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ollama_fleet.driver.state import read_state
+from ollama_fleet.host import containers, driver, mig, models, release, units
+from ollama_fleet.host.answers import ask
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Answers
+
+
+@dataclass(frozen=True)
+class Step:
+    """A later step: its questions, and what keeps its part of the plan from a host, with remedies."""
+
+    asks: Callable[[HostPlan], Mapping[str, str]]
+    problems: Callable[[HostPlan, Answers], list[str]] | None = None
+
+
+def _driver_problems(plan: HostPlan, answers: Answers) -> list[str]:
+    return driver.problems(plan, read_state(answers))
+
+
+# In the order of deploy.py.
+STEPS = (
+    Step(driver.asked, _driver_problems),
+    Step(containers.asked, containers.problems),
+    Step(mig.asked, mig.problems),
+    Step(release.asked),
+    Step(units.asked),
+    Step(models.asked),
+)
+
+
+def ahead(plan: HostPlan) -> list[Mapping[str, str]]:
+    """The questions of every step that comes after preflight."""
+    return [step.asks(plan) for step in STEPS]
+
+
+def objections(plan: HostPlan) -> list[str]:
+    """What the later steps hold against this host, before anything is changed on it."""
+    found = []
+    for step in STEPS:
+        if step.problems:
+            questions = step.asks(plan)
+            answers = ask(questions)
+            if questions.keys() <= answers.keys():
+                found += step.problems(plan, answers)
+    return found

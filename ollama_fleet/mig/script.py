@@ -1,0 +1,79 @@
+"""The steps of a change script that cuts and sets GPUs, and puts them back when that fails. Pure text."""
+
+import shlex
+
+from ollama_fleet.draining import drain, resume
+from ollama_fleet.mig.decision import Change
+from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
+from ollama_fleet.mig.parted import PARTED_FILE
+
+# The host's own script does the work, the same that runs at boot. What it is told to bring back is
+# what was found, with the slices that the old layout knew.
+_RUN = """
+code=0
+{script} || code=$?
+if [ "$code" -eq {pending} ] && [ -z '{units}' ]; then
+    # Nothing of ours is there to be served meanwhile, so the change may wait.
+    for file in {files}; do
+        rm -f "$file.previous"
+    done
+    fail "the MIG mode waits; do what is said above, or reboot the host, then deploy again"
+elif [ "$code" -ne 0 ]; then
+    echo "the GPUs did not become what was asked for; see above" >&2
+    {restore}
+    for file in {files}; do
+        if [ -e "$file.previous" ]; then
+            mv -f "$file.previous" "$file"
+        else
+            rm -f "$file"
+        fi
+    done
+    {resume}
+    fail "the change of the GPUs was taken back"
+fi
+for file in {files}; do
+    rm -f "$file.previous"
+done
+"""
+# The script's exit code when the only thing that it could not do is to make a mode take effect.
+PENDING_CODE = 3
+_FILES = f"{LAYOUT_FILE} {PARTED_FILE}"
+_RESTORE = """{{
+        printf '%s\\n' {lines}
+        grep -s -e '^slice ' -e '^set ' {layout}.previous || :
+    }} >{layout}
+    if {script}; then
+        say "they are as they were before"
+    else
+        echo "they could not be put back either; the slices on them may not start" >&2
+    fi"""
+
+
+def keep_previous() -> str:
+    """A step before the new layout is written: the old one is kept until all is done."""
+    return f"""for file in {_FILES}; do
+    rm -f "$file.previous"
+    [ ! -e "$file" ] || cp -p "$file" "$file.previous"
+done"""
+
+
+def change_steps(change: Change, drain_timeout_s: int) -> list[str]:
+    """Steps after the new files are written: drain, change, read back; or back to what it was."""
+    units = [item.unit for item in change.drain]
+    ports = [item.port for item in change.drain if item.port]
+    restore = _RESTORE.format(
+        lines=" ".join(map(shlex.quote, change.before)), layout=LAYOUT_FILE, script=GPUS_SCRIPT
+    )
+    run = _RUN.format(
+        script=GPUS_SCRIPT,
+        files=_FILES,
+        pending=PENDING_CODE,
+        units=" ".join(units),
+        restore=restore if change.before else ":",
+        resume=resume(units) or ":",
+    )
+    return [
+        *(f"say {shlex.quote(line)}" for line in change.why),
+        drain(units, ports, drain_timeout_s),
+        run,
+    ]

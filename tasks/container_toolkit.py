@@ -1,0 +1,18 @@
+"""Containers see the GPUs: NVIDIA's container toolkit for the runtimes that a host has."""
+
+from pyinfra.api import deploy
+
+from ollama_fleet.host.containers import (
+    container_runtime_ready,
+    container_toolkit_ready,
+    containers_protected,
+)
+from ollama_fleet.planner.plan import HostPlan
+
+
+@deploy("Container toolkit")
+def container_toolkit(plan: HostPlan) -> None:
+    """Install a Docker engine if one is asked for, then let every runtime give GPUs to containers."""
+    containers_protected(name="Keep the GPUs of running containers")
+    container_runtime_ready(name="Install the container runtime", plan=plan)
+    container_toolkit_ready(name="Give GPUs to containers", plan=plan)

@@ -1,0 +1,300 @@
+"""The NVIDIA driver on bare, half-done and serving lab hosts, from the distributions' own apt and dnf.
+
+Only the driver's part of a deploy, but where slices have to serve.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.lab import Lab
+from tests.lab.fleet import MIRROR, ROOT, Fleet, Run
+
+HOST = "drv1"
+LOADED = "sed -nE '1s/.*Module +(for [^ ]+ +)?([0-9.]+).*/\\2/p' /proc/driver/nvidia/version"
+SLICE = {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
+# Which of the mirror's keys signs the repository of a distribution.
+KEYS = {"debian-13": "cuda-debian13", "rocky": "cuda-rhel"}
+
+Deploy = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
+    lab = Lab(ROOT / ".lab")
+    yield lab
+    if {host.name for host in lab.status()} <= {"mirror"}:
+        lab.down()
+
+
+@pytest.fixture
+def host(lab: Lab) -> Iterator[str]:
+    yield HOST
+    lab.remove(HOST)
+
+
+def prepare(lab: Lab, profile: str) -> None:
+    """A bare host of this profile under our name."""
+    if HOST in {host.name for host in lab.status()}:
+        lab.remove(HOST)
+    lab.ensure(HOST, profile)
+
+
+def deploy(
+    fleet: Fleet, *slices: dict[str, Any], driver: dict[str, Any] | None = None, **more: Any
+) -> Run:
+    """One deploy with this `driver:` block on the lab's repositories."""
+    system = fleet.sh(HOST, ". /etc/os-release; echo $ID-$VERSION_ID")
+    key = KEYS.get(system, KEYS.get(system.partition("-")[0], "cuda"))
+    prints = yaml.safe_load((fleet.lab.paths.root / "mirror/fingerprints.yml").read_text())
+    settings = {
+        "repository": f"{MIRROR}/compute/cuda/repos",
+        "key_fingerprint": prints[key],
+        **(driver or {}),
+    }
+    fleet.add(HOST, *slices, driver=settings, **more)
+    return fleet.deploy()
+
+
+def loaded(fleet: Fleet) -> str:
+    return fleet.sh(HOST, LOADED)
+
+
+def driver_changes(run: Run) -> list[str]:
+    """Operations of the driver step that changed the host."""
+    return [name for name in run.changed() if name.startswith("Driver")]
+
+
+BARE = [
+    ("bare-debian12-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-debian13-2x-rtx3090", "595.58.03", "Open"),
+    ("bare-ubuntu2204-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-ubuntu2404-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-rocky8-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-rocky9-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-1x-gtx1080", "580.105.08", "x86_64 Kernel Module"),
+    ("bare-1x-rtx-pro-6000", "580.105.08", "Open"),
+    ("secureboot-ubuntu2404-1x-rtx3060", "580.95.05", "Open"),
+]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("profile", "version", "flavour"), BARE, ids=[row[0] for row in BARE])
+def test_a_bare_host_gets_its_driver_and_keeps_it(
+    lab: Lab, fleet: Fleet, host: str, profile: str, version: str, flavour: str
+) -> None:
+    prepare(lab, profile)
+    first = deploy(fleet)
+    assert first.code == 0, first.text
+    assert loaded(fleet) == version
+    assert flavour in fleet.sh(host, "head -n 1 /proc/driver/nvidia/version")
+    assert fleet.sh(host, "systemctl is-active nvidia-persistenced") == "active"
+
+    second = deploy(fleet)
+    assert second.code == 0 and driver_changes(second) == [], second.text
+
+    upgrade = "apt-get -s dist-upgrade | grep ^Inst || :"
+    if "rocky" in profile:
+        upgrade = "dnf -q --assumeno upgrade 2>&1 | grep -i nvidia || :"
+    assert "nvidia" not in fleet.sh(host, upgrade)
+
+    lab.reboot(host)
+    assert loaded(fleet) == version
+
+
+@pytest.mark.lab
+def test_pain_7_a_host_with_nouveau_reboots_once(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "nouveau-1x-rtx3060")
+    before = fleet.sh(host, "cat /proc/sys/kernel/random/boot_id")
+    first = deploy(fleet)
+    assert first.code == 0, first.text
+    assert "Driver | Reboot if the driver needs it" in first.changed()
+    assert fleet.sh(host, "cat /proc/sys/kernel/random/boot_id") != before
+    assert loaded(fleet) == "580.105.08"
+    assert driver_changes(deploy(fleet)) == []
+
+
+@pytest.mark.lab
+def test_a_reboot_that_is_forbidden_is_not_done(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "nouveau-1x-rtx3060")
+    before = fleet.sh(host, "cat /proc/sys/kernel/random/boot_id")
+    run = deploy(fleet, reboot="never")
+    assert run.code == 1 and "a reboot is needed: nouveau holds the GPUs" in run.text
+    assert fleet.sh(host, "cat /proc/sys/kernel/random/boot_id") == before
+
+
+@pytest.mark.lab
+def test_old_beside_blackwell_is_refused_before_anything_changes(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-pascal-blackwell")
+    run = deploy(fleet)
+    assert run.code == 1 and "no driver has both" in run.text
+    assert fleet.sh(host, "ls /etc/apt/sources.list.d").count("nvidia") == 0
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [
+        ({"key_fingerprint": "A" * 40}, "has the fingerprint"),
+        ({"repository": f"{MIRROR}/nowhere"}, "is not there"),
+        ({"repository": "http://10.77.0.9/cuda"}, "cannot fetch"),
+        ({"version": "580.1.1"}, "the repository has no driver 580.1.1"),
+    ],
+)
+def test_pain_8_a_repository_that_is_not_right_changes_nothing(
+    lab: Lab, fleet: Fleet, host: str, driver: dict[str, str], words: str
+) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    run = deploy(fleet, driver=driver)
+    assert run.code == 1 and words in run.text, run.text
+    assert "nvidia" not in fleet.sh(host, "dpkg-query -W -f '${Package}\\n'")
+
+
+@pytest.mark.lab
+def test_pain_6_secure_boot_waits_for_the_console(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "secureboot-debian12-1x-rtx3060")
+    refused = deploy(fleet)
+    assert refused.code == 1 and "Secure Boot is on" in refused.text
+
+    asked = deploy(fleet, driver={"secure_boot": "enroll"})
+    assert asked.code == 1 and "Enroll MOK" in asked.text
+    lab.fault(host, "mok-enrolled")
+    lab.reboot(host)
+    done = deploy(fleet, driver={"secure_boot": "enroll"})
+    assert done.code == 0 and loaded(fleet) == "580.105.08", done.text
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("profile", ["bare-debian12-2x-rtx3090", "bare-rocky9-2x-rtx3090"])
+def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
+    lab: Lab, fleet: Fleet, host: str, profile: str
+) -> None:
+    prepare(lab, profile)
+    first = deploy(fleet, SLICE)
+    assert first.code == 0, first.text
+
+    for broken in ("595.45.04", "590.44.01"):  # one that does not build, one that sees no GPU
+        failed = deploy(fleet, SLICE, driver={"version": broken})
+        assert failed.code == 1, failed.text
+        assert f"driver {broken} does not work here" in failed.text
+        assert "driver 580.105.08 is back and serves as before" in failed.text
+        assert loaded(fleet) == "580.105.08"
+        assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
+
+    upgraded = deploy(fleet, SLICE, driver={"branch": 595})
+    assert upgraded.code == 0 and loaded(fleet) == "595.58.03", upgraded.text
+    assert driver_changes(deploy(fleet, SLICE, driver={"branch": 595})) == []
+
+    back = deploy(fleet, SLICE, driver={"branch": 580})
+    assert back.code == 0 and loaded(fleet) == "580.105.08", back.text
+
+
+@pytest.mark.lab
+def test_pain_1_an_upgrade_under_the_loaded_module_is_made_good(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    assert deploy(fleet, SLICE, driver={"version": "580.95.05"}).code == 0
+    fleet.sh(
+        host,
+        "rm /etc/apt/preferences.d/00-ollama-fleet-nvidia; apt-get -y install nvidia-driver-pinning-580; "
+        "apt-get -y --allow-downgrades dist-upgrade",
+    )
+    assert lab.ssh(host, "nvidia-smi").returncode != 0
+    repaired = deploy(fleet, SLICE)
+    assert repaired.code == 0 and loaded(fleet) == "580.105.08", repaired.text
+    assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
+
+
+@pytest.mark.lab
+def test_pain_9_a_fabric_manager_of_another_version_is_repaired(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-8x-h100")
+    assert deploy(fleet).code == 0
+    assert fleet.sh(host, "systemctl is-active nvidia-fabricmanager") == "active"
+    fleet.sh(
+        host,
+        "rm /etc/apt/preferences.d/00-ollama-fleet-nvidia; "
+        "apt-get -y --allow-downgrades install nvidia-fabricmanager=580.95.05-1",
+    )
+    run = deploy(fleet)
+    assert run.code == 0, run.text
+    assert "580.105.08" in fleet.sh(host, "dpkg-query -W nvidia-fabricmanager")
+    assert fleet.sh(host, "systemctl is-active nvidia-fabricmanager") == "active"
+
+
+@pytest.mark.lab
+def test_pain_5_a_driver_of_another_source_is_purged_only_when_told(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    fleet.sh(
+        host, "sed -i 's/^Components:.*/& non-free/' /etc/apt/sources.list.d/*; apt-get update"
+    )
+    fleet.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -y install nvidia-driver")
+    refused = deploy(fleet)
+    assert refused.code == 1 and "driver: {replace: true}" in refused.text, refused.text
+    done = deploy(fleet, driver={"replace": True})
+    assert done.code == 0 and loaded(fleet) == "580.105.08", done.text
+
+
+@pytest.mark.lab
+def test_an_installation_that_was_cut_off_is_finished(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    assert deploy(fleet).code == 0
+    fleet.sh(
+        host,
+        "apt-get -y install --reinstall --download-only nvidia-smi; "
+        "dpkg --unpack /var/cache/apt/archives/nvidia-smi_580.105.08*.deb; "
+        "rm /etc/modules-load.d/ollama-fleet-nvidia.conf",
+    )
+    run = deploy(fleet)
+    assert run.code == 0 and driver_changes(run), run.text
+    assert fleet.sh(host, "dpkg --audit") == ""
+    assert driver_changes(deploy(fleet)) == []
+
+
+@pytest.mark.lab
+def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    assert deploy(fleet, SLICE).code == 0
+    fleet.sh(host, "systemd-run -q --unit=training sh -c 'exec sleep 1000 </dev/nvidia1'")
+
+    refused = deploy(fleet, SLICE, driver={"branch": 595})
+    assert (
+        refused.code == 1 and "these hold the GPUs and are not ours to stop: sleep" in refused.text
+    )
+    assert fleet.sh(host, "systemctl is-active training ollama-chat") == "active\nactive"
+    assert loaded(fleet) == "580.105.08"
+
+    # Where a reboot is allowed, it does what an unload cannot.
+    done = deploy(fleet, SLICE, driver={"branch": 595}, reboot="auto")
+    assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
+    assert "Driver | Reboot if the driver needs it" in done.changed()
+
+
+@pytest.mark.lab
+def test_a_power_cut_in_an_upgrade_is_made_good_by_the_next_run(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    assert deploy(fleet, SLICE).code == 0
+    # In the middle of the transaction: one package is unpacked, none is configured.
+    fleet.sh(
+        host,
+        "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-595.58.03 ]; do sleep 0.02; done; "
+        "exec systemctl reboot --force --force'",
+    )
+    cut = deploy(fleet, SLICE, driver={"branch": 595})
+    assert cut.code == 1
+    lab.up([host])
+    assert fleet.sh(host, "dpkg --audit") != ""
+    done = deploy(fleet, SLICE, driver={"branch": 595})
+    assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
+    assert fleet.sh(host, "dpkg --audit") == ""

@@ -1,0 +1,140 @@
+"""Verification of slices on MIG instances, on answers of a healthy host and of broken ones."""
+
+import json
+
+import pytest
+
+from ollama_fleet.checks import units
+from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.questions import Answer
+from tests.unit.examples import UUIDS
+from tests.unit.test_mig import FIRST, plan
+
+PLAN = plan({"name": "chat", "on": "0/2g.20gb/1", "models": ["qwen3:8b"]})
+CHAT = PLAN.slices[0]
+SIZE = 6000 * 2**20
+MIG = """0, Enabled, Enabled
+0 0 2 2g.20gb 3 0 MIG-3 20096
+0 2 2 2g.20gb 5 0 MIG-5 20096
+0 4 4 3g.40gb 2 0 MIG-2 40448
+"""
+RIGHTS = "/proc/driver/nvidia/capabilities/gpu4/mig/gi"
+DROP_IN = "/run/systemd/system/ollama-chat.service.d/20-mig.conf"
+
+
+def healthy() -> dict[str, str]:
+    environment = {"CUDA_VISIBLE_DEVICES": "MIG-5", **CHAT.environment}
+    models = {"models": [{"size": SIZE, "size_vram": SIZE}]}
+    tags = {"models": [{"name": "qwen3:8b"}]}
+    answer = {"response": "Yes.", "done": True, "eval_count": 16, "eval_duration": 10**8}
+    return dict.fromkeys(verification_questions(PLAN), "") | {
+        "smi": f"0, {UUIDS[0]}, NVIDIA H100 80GB HBM3, 00000000:10:00.0, 580.95.05, 81559, 100, "
+        "9.0, 40, Enabled, 0",
+        "minors": f"/proc/driver/nvidia/gpus/{FIRST}/information:Device Minor: \t 4",
+        "driver": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release",
+        "pci": f"{FIRST} 0x10de 0x030200",
+        "mig": MIG,
+        "units": "Id=ollama-chat.service\nActiveState=active\nUnitFileState=enabled\nMainPID=11\n"
+        + f"DropInPaths={DROP_IN}\n"
+        + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items()),
+        "environments": "".join(f"/proc/11/environ:{k}={v}\n" for k, v in environment.items()),
+        "devices chat": "open /dev/nvidia4\nrefused /dev/nvidia-caps/nvidia-cap1\n"
+        "refused /dev/nvidia-caps/nvidia-cap30\nopen /dev/nvidia-caps/nvidia-cap48\n"
+        "open /dev/nvidia-caps/nvidia-cap49\n",
+        "rights": f"{RIGHTS}3/access:DeviceFileMinor: 30\n{RIGHTS}5/access:DeviceFileMinor: 48\n"
+        f"{RIGHTS}3/ci0/access:DeviceFileMinor: 31\n{RIGHTS}5/ci0/access:DeviceFileMinor: 49\n",
+        "apps": f"{UUIDS[0]}, 101, llama-server, [N/A]",
+        "owners": "/proc/101/cgroup:0::/system.slice/ollama-chat.service",
+        "generation chat": json.dumps(answer),
+        "api": f'{{"version":"0.32.15"}}\n#{CHAT.url}/api/version\n'
+        f"{json.dumps(tags)}\n#{CHAT.url}/api/tags\n",
+        "ps": f"{json.dumps(models)}\n#{CHAT.url}/api/ps\n",
+    }
+
+
+def failed(**changes: str) -> dict[str, str]:
+    texts = {**healthy(), **{name.replace("_", " "): text for name, text in changes.items()}}
+    results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+    ours = ("mig layout", "environment", "isolation", "hardening", "weights on gpu", "unit", "plan")
+    assert {result.check for result in results} >= set(ours[:-1])
+    return {r.check: r.found for r in results if r.failed and r.check in ours}
+
+
+def test_a_healthy_slice_on_an_instance_passes() -> None:
+    assert failed() == {}
+
+
+@pytest.mark.parametrize(
+    ("mig", "found"),
+    [
+        ("0, Disabled, Enabled", "MIG off (on is pending), no instances"),
+        (MIG.replace("0, Enabled, Enabled", "0, Enabled, Disabled"), "MIG on (off is pending)"),
+        (MIG.rsplit("0 4", 1)[0], "MIG on, 2g.20gb, 2g.20gb"),
+        (MIG.replace("MIG-2 ", "- "), "3g.40gb (unusable)"),
+        ("", "MIG unknown, no instances"),
+    ],
+)
+def test_another_layout_than_planned_fails(mig: str, found: str) -> None:
+    assert found in failed(mig=mig)["mig layout"]
+
+
+def test_a_server_that_still_has_an_old_uuid_fails() -> None:
+    old = healthy()["environments"].replace("MIG-5", "MIG-77")
+    assert failed(environments=old) == {"environment": "CUDA_VISIBLE_DEVICES=MIG-77"}
+
+
+def test_a_server_without_any_instance_fails() -> None:
+    none = healthy()["environments"].replace("CUDA_VISIBLE_DEVICES=MIG-5", "OTHER=1")
+    gone = failed(environments=none, mig="0, Enabled, Enabled")
+    assert gone["environment"] == "CUDA_VISIBLE_DEVICES=(not set)"
+
+
+@pytest.mark.parametrize("node", ["nvidia-cap30", "nvidia-cap1"])
+def test_a_slice_that_may_use_a_neighbours_instance_fails(node: str) -> None:
+    wide = healthy()["devices chat"].replace(
+        f"refused /dev/nvidia-caps/{node}\n", f"open /dev/nvidia-caps/{node}\n"
+    )
+    assert node in failed(devices_chat=wide)["isolation"]
+
+
+def test_a_slice_that_may_not_use_its_own_instance_fails() -> None:
+    shut = healthy()["devices chat"].replace("open /dev/nvidia-caps/nvidia-cap49", "refused x")
+    assert "isolation" in failed(devices_chat=shut)
+
+
+def test_a_drop_in_made_by_hand_is_not_taken_for_ours() -> None:
+    opened = healthy()["units"].replace("DevicePolicy=closed", "DevicePolicy=auto")
+    texts = {**healthy(), "units": opened.replace(DROP_IN, f"{DROP_IN} /etc/systemd/x/20-mig.conf")}
+    results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+    (hardening,) = [result for result in results if result.check == "hardening"]
+    assert "remove /etc/systemd/x/20-mig.conf, " in hardening.remedy
+
+
+@pytest.mark.parametrize("uuid", [UUIDS[0], "MIG-5"])
+def test_a_process_counts_by_its_instance_or_its_gpu(uuid: str) -> None:
+    assert failed(apps=f"{uuid}, 101, llama-server, [N/A]") == {}
+    assert failed(apps=f"{uuid}, 101, llama-server, 6100") == {}
+
+
+@pytest.mark.parametrize(
+    "apps", ["", "MIG-3, 101, llama-server, [N/A]", "MIG-5, 102, llama-server, [N/A]"]
+)
+def test_weights_that_lie_elsewhere_fail(apps: str) -> None:
+    assert "weights on gpu" in failed(apps=apps)
+
+
+def test_weights_in_ram_fail_though_the_driver_tells_no_memory() -> None:
+    models = {"models": [{"size": SIZE, "size_vram": SIZE // 2}]}
+    assert "weights on gpu" in failed(ps=f"{json.dumps(models)}\n#{CHAT.url}/api/ps\n")
+
+
+def test_an_instance_is_held_to_its_part_of_the_cards_speed() -> None:
+    floors = []
+    for slow in (2.0, 400.0):
+        answer = {"response": "Yes.", "done": True, "eval_count": 16, "eval_duration": 16e9 / slow}
+        texts = {**healthy(), "generation chat": json.dumps(answer)}
+        results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+        (speed,) = [result for result in results if result.check == "speed"]
+        floors.append(float(speed.expected.split()[2]))
+        assert speed.failed == (slow == 2.0)
+    assert 3 < floors[0] < 40  # a whole H100 has to reach 63
