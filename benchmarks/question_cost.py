@@ -10,6 +10,7 @@ for them here.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from benchmarks.unchanged_run import HOST, slices_of  # noqa: E402
 from lab.lab import Lab  # noqa: E402
 from ollama_fleet.checks.registry import verification_questions  # noqa: E402
 from ollama_fleet.host.ahead import ahead  # noqa: E402
+from ollama_fleet.host.verification import LASTING  # noqa: E402
 from ollama_fleet.inventory import fleet_hosts  # noqa: E402
 from ollama_fleet.load import load_fleet  # noqa: E402
 from ollama_fleet.preflight import QUESTIONS  # noqa: E402
@@ -51,7 +53,7 @@ def costs(printed: str) -> Costs:
     """Question to processes and CPU milliseconds."""
     rows = [line.split() for line in printed.splitlines()]
     found: Costs = {}
-    for (name, last, cpu), (_, next_last, next_cpu) in zip(rows, rows[1:], strict=False):
+    for (name, last, cpu), (_, next_last, next_cpu) in itertools.pairwise(rows):
         found[name] = (int(next_last) - int(last), (int(next_cpu) - int(cpu)) / 1000)
     return found
 
@@ -62,7 +64,9 @@ def report(title: str, rounds: list[Costs]) -> None:
         name: [statistics.median(costs[name][i] for costs in rounds) for i in (0, 1)]
         for name in rounds[0]
     }
-    totals = [statistics.median(sum(v[i] for v in costs.values()) for costs in rounds) for i in (0, 1)]
+    totals = [
+        statistics.median(sum(v[i] for v in costs.values()) for costs in rounds) for i in (0, 1)
+    ]
     print(f"{title}: {totals[0]:.0f} processes, {totals[1]:.0f} ms of CPU")
     for name, (forks, cpu_ms) in sorted(medians.items(), key=lambda item: -item[1][1]):
         print(f"  {name:28} {forks:5.0f} {cpu_ms:8.1f}")
@@ -86,11 +90,18 @@ def main() -> None:
             path = fleet.inventory.with_suffix(".yml")
             ((_, data),) = fleet_hosts(load_fleet(path), path)
             plan = data["plan"]
+        # By text, because no text is asked twice.
+        first_asked = {
+            text: name for group in (QUESTIONS, *ahead(plan)) for name, text in group.items()
+        }
+        then = {
+            name: text
+            for name, text in verification_questions(plan).items()
+            if not (name.startswith(LASTING) and text in first_asked)
+        }
         groups = {
-            "asked ahead": {
-                name: text for group in (QUESTIONS, *ahead(plan)) for name, text in group.items()
-            },
-            "verification": verification_questions(plan),
+            "asked ahead": {name: text for text, name in first_asked.items()},
+            "verification": then,
         }
         for title, questions in groups.items():
             text = script(questions)

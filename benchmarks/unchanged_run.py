@@ -1,6 +1,6 @@
 """What an unchanged run costs on a host with eight slices: SSH execs and wall time, as ratios.
 
-    .venv/bin/python benchmarks/unchanged_run.py [--rounds 5]
+    .venv/bin/python benchmarks/unchanged_run.py [--host bench8] [--rounds 5]
 
 Brings up a lab host with 8 × RTX 3090, deploys 8 slices, then measures in one go, interleaved:
 `ssh HOST true` (a new connection), Python's start-up (importing pyinfra and this project), and an
@@ -78,23 +78,24 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--host", default=HOST)
+    options = parser.parse_args()
     lab = Lab(ROOT / ".lab")
-    was_up = bool(lab.status())
-    lab.ensure(HOST, "8x-rtx3090")
+    before = [item.name for item in lab.status()]
+    lab.ensure(options.host, "8x-rtx3090")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            measure(lab, Fleet(Path(folder), lab), rounds)
+            measure(Fleet(Path(folder), lab), options.host, options.rounds)
     finally:
-        if was_up:
-            lab.remove(HOST)
-        else:
+        if not before:
             lab.down()
+        elif options.host not in before:
+            lab.remove(options.host)
 
 
-def measure(lab: Lab, fleet: Fleet, rounds: int) -> None:
+def measure(fleet: Fleet, host: str, rounds: int) -> None:
     """Deploy once, then take `rounds` interleaved readings of each figure."""
-    fleet.add(HOST, *slices_of())
+    fleet.add(host, *slices_of())
     first = fleet.deploy()
     assert first.code == 0, first.text
     assert fleet.deploy().changed() == {}
@@ -103,7 +104,7 @@ def measure(lab: Lab, fleet: Fleet, rounds: int) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ssh, python, run = [], [], []
     for _ in range(rounds):
-        ssh.append(seconds([*lab.ssh_command(HOST), "true"]))
+        ssh.append(seconds([*fleet.lab.ssh_command(host), "true"]))
         python.append(seconds([sys.executable, "-c", IMPORTS], env=environment))
         run.append(seconds(fleet.command("-y"), cwd=ROOT))
     report(count_execs(arguments), *map(statistics.median, (ssh, python, run)))

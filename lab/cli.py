@@ -60,13 +60,14 @@ def status() -> None:
 @app.command()
 def profiles() -> None:
     """The hardware that a host can have."""
-    table = Table("profile", "what", "RAM", "CPUs", "disk", "driver", box=None, pad_edge=False)
+    table = Table("profile", "RAM", "CPUs", "disk", "driver", "what", box=None, pad_edge=False)
     for name in profile_names():
         found = load_profile(name)
         driver = found.driver.version if found.driver else "none"
         sizes = (f"{found.ram_gib} GiB", str(found.cpus), f"{found.disk_gib} GiB")
-        table.add_row(name, found.what, *sizes, driver)
-    console.print(table)
+        table.add_row(name, *sizes, driver, found.what)
+    # One line each: on a narrow terminal it runs over, and names stay whole.
+    Console(width=max(console.width, 180)).print(table)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -43,10 +43,10 @@ def layer(distribution: str) -> str | None:
     return found
 
 
-def write(root: Path, distribution: str) -> None:
+def write(root: Path, distribution: str, updates: bool = False) -> None:
     """Before the host's first boot, through its mounted root."""
     row = _table()[distribution]
-    for path, text in files(distribution).items():
+    for path, text in files(distribution, updates).items():
         _write(root, path, text)
     if row["family"] == "dnf":
         for path in (APT_SOURCES, "etc/debian_version"):
@@ -55,10 +55,10 @@ def write(root: Path, distribution: str) -> None:
         shutil.copytree(database, root / "var/lib/rpm", dirs_exist_ok=True)
 
 
-def files(distribution: str) -> dict[str, str]:
-    """Path → text of what such a host has other than the tree."""
+def files(distribution: str, updates: bool = False) -> dict[str, str]:
+    """Path → text of what such a host has other than the tree; `updates`: a newer kernel's source."""
     row = _table()[distribution]
-    return _apt_files(row) if row["family"] == "apt" else _dnf_files(row)
+    return _apt_files(row, updates) if row["family"] == "apt" else _dnf_files(row, updates)
 
 
 def _table() -> dict[str, dict[str, Any]]:
@@ -66,21 +66,23 @@ def _table() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _apt_files(row: dict[str, Any]) -> dict[str, str]:
-    found = {APT_SOURCES: APT_SOURCE.format(mirror=MIRROR_ADDRESS, **row), **row.get("files", {})}
+def _apt_files(row: dict[str, Any], updates: bool) -> dict[str, str]:
+    suite = row["suite"] + (f" {row['suite']}-updates" if updates else "")
+    source = APT_SOURCE.format_map({**row, "mirror": MIRROR_ADDRESS, "suite": suite})
+    found = {APT_SOURCES: source, **row.get("files", {})}
     if "os_release" in row:
         found[OS_RELEASE] = _os_release(row["os_release"])
     return found
 
 
-def _dnf_files(row: dict[str, Any]) -> dict[str, str]:
+def _dnf_files(row: dict[str, Any], updates: bool) -> dict[str, str]:
     whole = f"{row['name']} release {row['minor']}\n"
     names = ("redhat-release", "system-release", f"{row['id']}-release")
     return {
         **{f"etc/{name}": whole for name in names},
         OS_RELEASE: _os_release(_el_fields(row)),
         "etc/dnf/vars/releasever": f"{row['release']}\n",
-        "etc/yum.repos.d/lab.repo": _dnf_repositories(row),
+        "etc/yum.repos.d/lab.repo": _dnf_repositories(row, updates),
     }
 
 
@@ -97,12 +99,16 @@ def _el_fields(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _dnf_repositories(row: dict[str, Any]) -> str:
+def _dnf_repositories(row: dict[str, Any], updates: bool) -> str:
     """As after an installation: the builders' packages are known but not enabled.
 
     `updates` is the lab's own name for what a later kernel comes from.
     """
-    places = {"baseos": ("BaseOS", 1), "extras": ("extras", 1), "updates": ("updates", 0)}
+    places = {
+        "baseos": ("BaseOS", 1),
+        "extras": ("extras", 1),
+        "updates": ("updates", int(updates)),
+    }
     places[row["builders"]["id"]] = (row["builders"]["place"], 0)
     return "".join(
         DNF_REPOSITORY.format(

@@ -127,7 +127,7 @@ def write_mirror_settings(root: Path) -> None:
 def install_simulation(host: HostPaths) -> None:
     """The simulated hardware and kernel of a host with GPUs, whether it has a driver or not."""
     found, root = read_json(host.hardware / "hardware.json"), host.root
-    flavours.write(root, found["distribution"])
+    flavours.write(root, found["distribution"], found["updates"])
     if not found["gpus"]:
         return
     shutil.copytree(SIM / "labsim", root / LAB / "labsim", ignore=IGNORED)

@@ -53,9 +53,10 @@ class Lab:
         wanted = self._wanted(list(names), profile)
         image = self._prepare(wanted)
         with locked(self._lock("lab")), ThreadPoolExecutor() as pool:
-            lines = [pool.submit(self._bring_up, *item, image) for item in wanted.items()]
+            columns = max(map(len, wanted)), max(map(len, wanted.values()))
+            lines = [pool.submit(self._bring_up, *item, image, columns) for item in wanted.items()]
             for line in lines:
-                self._console.print(line.result())
+                self._console.print(line.result(), soft_wrap=True)
 
     def ensure(self, name: str, profile: str) -> None:
         """A running host of this profile: the one that is there, or a new one."""
@@ -159,6 +160,7 @@ class Lab:
         prerequisites.require_root()
         prerequisites.install_missing(self._console)
         prerequisites.require_overlay()
+        prerequisites.allow_many_hosts(self._console)
         leftovers.refuse_foreign(self.paths)
         image = ensure_image(self._console)
         with locked(self._lock("shared")):
@@ -172,12 +174,13 @@ class Lab:
                 mirror.ensure_tree(self.paths, image, self._console)
         return image
 
-    def _bring_up(self, name: str, profile: str, image: Image) -> str:
+    def _bring_up(self, name: str, profile: str, image: Image, columns: tuple[int, int]) -> str:
         started, host = time.monotonic(), self.paths.host(name)
         with locked(self._lock(name)):
             what = self._ensure_host(name, profile, host, image)
         took = "" if what == "running" else f" after {time.monotonic() - started:.1f} s"
-        return f"    {name:<12} {self.address(name):<12} {profile:<18} {what}{took}"
+        first, second = columns
+        return f"    {name:<{first}}  {self.address(name):<12} {profile:<{second}}  {what}{took}"
 
     def _ensure_host(self, name: str, profile: str, host: HostPaths, image: Image) -> str:
         record = read_json(host.record)

@@ -27,6 +27,10 @@ PACKAGES = {
     "createrepo_c": "createrepo-c",
 }
 
+# Each host's systemd and D-Bus hold some; with the kernel's usual 128 about the twentieth host dies.
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 1024
+
 
 def require_root() -> None:
     if os.geteuid() != 0:
@@ -62,6 +66,20 @@ def require_overlay() -> None:
         subprocess.run(["modprobe", "overlay"], check=False, capture_output=True)
     if "\toverlay\n" not in Path("/proc/filesystems").read_text():
         raise LabError("this kernel has no overlayfs, which every lab host is built on")
+
+
+def allow_many_hosts(console: Console, setting: Path = INOTIFY) -> None:
+    """Raises the kernel's limit of inotify instances until the next reboot of this machine."""
+    found = int(setting.read_text())
+    if found >= INOTIFY_INSTANCES:
+        return
+    try:
+        setting.write_text(f"{INOTIFY_INSTANCES}\n")
+    except OSError as error:
+        said = f"cannot be raised ({error.strerror}): more than about 20 hosts will not start"
+    else:
+        said = f"raised to {INOTIFY_INSTANCES}, for more than about 20 hosts"
+    console.print(f"==> fs.inotify.max_user_instances was {found}; {said}", soft_wrap=True)
 
 
 def _apt(*arguments: str) -> None:

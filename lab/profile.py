@@ -85,6 +85,8 @@ class Profile(_Strict):
     headers: bool = False
     """Whether the running kernel's headers are installed."""
     kernels: list[Kernel] = []
+    updates: bool = False
+    """Whether the source is on from which a newer kernel comes."""
 
     @property
     def card_names(self) -> list[str]:
@@ -139,7 +141,7 @@ def hardware(profile: Profile, host: str) -> dict[str, Any]:
     gpus = [_gpu(cards[card], host, n, profile) for n, card in enumerate(profile.card_names)]
     driver = profile.driver.model_dump() if profile.driver and gpus else None
     system = profile.model_dump(
-        include={"distribution", "nouveau", "secure_boot", "headers", "kernels"}
+        include={"distribution", "nouveau", "secure_boot", "headers", "kernels", "updates"}
     )
     return {
         **system,

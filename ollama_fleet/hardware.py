@@ -7,8 +7,8 @@ Pure: parses text, asks nothing, knows no plan. A value that is no number (`[N/A
 import re
 from dataclasses import dataclass
 
-from ollama_fleet.mig.instances import MIG_QUESTIONS, MigGpu, read_mig
-from ollama_fleet.questions import Answers
+from ollama_fleet.mig.instances import MIG_ROWS, MODE_FIELDS, MigGpu, read_mig
+from ollama_fleet.questions import Answers, Slow
 
 # Fields of `nvidia-smi --query-gpu`, in the order in which `parse_gpus` reads them. All of them
 # exist from driver 535 on; one unknown field would fail the whole query (exit code 2).
@@ -24,6 +24,7 @@ GPU_FIELDS = (
     "temperature.gpu",
     "persistence_mode",
     "ecc.errors.uncorrected.volatile.total",
+    *MODE_FIELDS,
 )
 APP_FIELDS = ("gpu_uuid", "pid", "process_name", "used_memory")
 
@@ -162,10 +163,16 @@ def parse_pci(text: str) -> tuple[str, ...]:
     )
 
 
-# What to ask a host, in POSIX sh, for `read_hardware`. Only shell built-ins in the PCI loop: a
-# server has hundreds of PCI functions.
+# What to ask a host, in POSIX sh, for `read_hardware`. One nvidia-smi, for each takes tens of
+# milliseconds; more of them where a GPU is cut. Only shell built-ins in the PCI loop: a server has
+# hundreds of PCI functions.
 HARDWARE_QUESTIONS = {
-    "smi": f"nvidia-smi --query-gpu={','.join(GPU_FIELDS)} --format=csv,noheader,nounits",
+    "smi": Slow(f"""{MIG_ROWS}
+rows=$(nvidia-smi --query-gpu={",".join(GPU_FIELDS)} --format=csv,noheader,nounits)
+code=$?
+printf '%s\\n' "$rows"
+case $rows in *'Enabled, Enabled'* | *'Enabled, Disabled'*) mig_rows ;; esac
+exit $code"""),
     "minors": "grep -H 'Device Minor' /proc/driver/nvidia/gpus/*/information",
     "driver": "cat /proc/driver/nvidia/version",
     "uvm": "[ -d /sys/module/nvidia_uvm ]",
@@ -174,10 +181,9 @@ HARDWARE_QUESTIONS = {
     [ "$vendor" = 0x10de ] || continue
     # A virtual function, or a card handed to virtual machines, is none of the driver's.
     [ ! -e "$function/physfn" ] || continue
-    case $(readlink "$function/driver") in */vfio-pci) continue ;; esac
+    [ ! "$function/driver" -ef /sys/bus/pci/drivers/vfio-pci ] || continue
     echo "${function##*/} $vendor $class"
 done; true""",
-    **MIG_QUESTIONS,
 }
 
 
@@ -192,5 +198,5 @@ def read_hardware(answers: Answers) -> Hardware:
         uvm_loaded=answers["uvm"].code == 0,
         smi_code=smi.code,
         smi_message="" if gpus else " ".join(smi.lines)[:300],
-        mig=read_mig(answers["mig"]) if gpus and "mig" in answers else (),
+        mig=read_mig(smi.text, len(GPU_FIELDS)) if gpus else (),
     )

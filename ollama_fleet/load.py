@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ollama_fleet.key_files import with_keys
 from ollama_fleet.layout_files import with_layouts
 from ollama_fleet.problems import InputError, Problem
 from ollama_fleet.spec import Fleet
@@ -29,8 +30,8 @@ def validate(file: YamlFile) -> Fleet:
         raise InputError([Problem(file.source, "", what)])
     fleet = _fleet(file)
     if any(host.mig_parted for host in fleet.hosts.values()):
-        return _fleet(with_layouts(file, fleet))
-    return fleet
+        fleet = _fleet(with_layouts(file, fleet))
+    return with_keys(file, fleet)
 
 
 def _fleet(file: YamlFile) -> Fleet:

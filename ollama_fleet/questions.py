@@ -28,17 +28,41 @@ class Answer:
 Answers = Mapping[str, Answer]
 
 
+class Slow(str):
+    """A question that takes its time and needs nothing of the others: it is asked beside them."""
+
+    __slots__ = ()
+
+
 def question_script(questions: Mapping[str, str]) -> str:
     """A POSIX shell script that asks `questions` (name to command) in order.
 
-    Each runs in a subshell of its own, so that none can end or disturb the others.
+    Each runs in a subshell of its own, so that none can end or disturb the others. Slow ones run one
+    after the other, beside the rest. All is printed at once at the end: line by line it would travel
+    in hundreds of packets.
     """
+    path = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    slow = {name: text for name, text in questions.items() if isinstance(text, Slow)}
+    rest = {name: text for name, text in questions.items() if name not in slow}
+    return f"""{path}
+slow() {{
+{_ask(slow)}
+}}
+rest() {{
+{_ask(rest)}
+}}
+printf '%s\\n' "$(slow)" &
+answers=$(rest)
+wait
+printf '%s\\n\\001{END}\\n' "$answers\""""
+
+
+def _ask(questions: Mapping[str, str]) -> str:
     asked = [
         f"printf '\\001%s\\n' '{name}'\n(\n{command}\n) </dev/null 2>&1\nprintf '\\n\\001%s\\n' $?"
         for name, command in questions.items()
     ]
-    path = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    return "\n".join([path, *asked, f"printf '\\001{END}\\n'"])
+    return "\n".join(asked) or ":"
 
 
 def read_answers(lines: Iterable[str]) -> dict[str, Answer]:

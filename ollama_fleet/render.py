@@ -88,7 +88,8 @@ def _common_files(
         "cuda_cache_dir": names.CUDA_CACHE_DIR,
     }
     devices = _render("ollama-devices.service.j2", script=DEVICES_SCRIPT, gpus_script=gpus_script)
-    script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors)
+    persistence = plan.provision.driver.manage
+    script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors, persistence=persistence)
     return [
         HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **paths)),
         HostFile(
@@ -106,6 +107,7 @@ def _loader_unit(plan: HostPlan, paths: dict[str, str]) -> str:
     environment = COMMON_ENVIRONMENT | {
         "OLLAMA_HOST": f"127.0.0.1:{plan.loader_port}",
         "CUDA_VISIBLE_DEVICES": "-1",
+        **plan.provision.environment,
     }
     return _render(
         "ollama-loader.service.j2",

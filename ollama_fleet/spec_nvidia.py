@@ -12,6 +12,11 @@ from ollama_fleet.spec_nvidia_rules import driver_rules, settings_rules, toolkit
 from ollama_fleet.spec_servers import Index, Spec
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{40}$")]
+KeyFile = Annotated[str, Field(min_length=1)]
+_KEY = (
+    "File with the repository's public key, relative to this inventory: trusted as it is and sent to the "
+    "host, which then fetches none."
+)
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s'\"/][^\s'\"]*$")]
 Mhz = Annotated[StrictInt, Field(ge=100, le=10_000)]
 ClockRange = Annotated[list[Mhz], Field(min_length=2, max_length=2)]
@@ -53,6 +58,7 @@ class DriverSpec(Spec):
         None,
         description="Fingerprint of the repository's key; default: NVIDIA's, per distribution.",
     )
+    key: KeyFile | None = Field(None, description=_KEY)
 
     @model_validator(mode="after")
     def _rules(self) -> "DriverSpec":
@@ -75,6 +81,7 @@ class ToolkitSpec(Spec):
     key_fingerprint: Fingerprint | None = Field(
         None, description="Fingerprint of the repository's key; default: NVIDIA's."
     )
+    key: KeyFile | None = Field(None, description=_KEY)
 
     @model_validator(mode="after")
     def _rules(self) -> "ToolkitSpec":

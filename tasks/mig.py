@@ -3,6 +3,7 @@
 from pyinfra.api import deploy
 
 from ollama_fleet.host.mig import gpus_partitioned
+from ollama_fleet.host.reboot import rebooted_if_needed
 from ollama_fleet.planner.plan import HostPlan
 
 
@@ -10,3 +11,5 @@ from ollama_fleet.planner.plan import HostPlan
 def partition_gpus(plan: HostPlan) -> None:
     """Make the planned instances and settings, and have the host restore them at each boot."""
     gpus_partitioned(name="Cut and set the GPUs", plan=plan)
+    rebooted_if_needed(name="Reboot if a mode needs it", plan=plan, gpus=True)
+    gpus_partitioned(name="Cut and set what waited for it", plan=plan, after_reboot=True)

@@ -9,7 +9,8 @@ from ollama_fleet.planner.plan import HostPlan
 @deploy("Preflight")
 def preflight(plan: HostPlan) -> None:
     """Refuse a host that cannot take the plan; install the few commands that later steps need."""
-    requirements_met(name="Check what the host has", plan=plan)
+    proxy = plan.provision.environment
+    requirements_met(name="Check what the host has", plan=plan, _env=proxy)
 
 
 @deploy("Hardware")

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 TABLE = Path(__file__).with_name("distributions.yml")
+# Five times as fast, where PyYAML was built with it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Sets = tuple[tuple[str, ...], ...]
 
@@ -42,8 +44,9 @@ class DkmsFrom:
 class Distribution:
     """A row of the table. Names may hold $branch, $kernel, $kernel_meta; see `fill`.
 
-    `key_fingerprint` is None where it is not known for certain. `pin_streams` maps a flavour to its
-    module stream; `dkms_from` is None where the distribution itself has dkms.
+    `key_fingerprint` is None where it is not known for certain. `branches` are those to install
+    unasked, the first choice first. `pin_streams` maps a flavour to its module stream; `dkms_from` is
+    None where the distribution itself has dkms; `tools` are built with where they are offered.
     """
 
     id: str
@@ -53,8 +56,7 @@ class Distribution:
     architectures: Mapping[str, str]
     key_file: str
     key_fingerprint: str | None
-    first_branch: int
-    default_branch: int
+    branches: tuple[int, ...]
     sets: Mapping[str, Sets]
     optional: tuple[str, ...]
     fabric: Fabric
@@ -66,6 +68,7 @@ class Distribution:
     pin_package: str | None
     pin_streams: Mapping[str, str]
     dkms_from: DkmsFrom | None
+    tools: tuple[str, ...]
 
     def repository_url(self, base: str, machine: str) -> str:
         """Address of the repository for `machine` (as `uname -m` says it)."""
@@ -103,7 +106,7 @@ def supported() -> list[str]:
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.load(TABLE.read_text(encoding="utf-8"), Loader=_LOADER)
     return found
 
 
@@ -119,8 +122,7 @@ def _distribution(
         architectures=row["architectures"],
         key_file=row["key"]["file"],
         key_fingerprint=row["key"]["fingerprint"],
-        first_branch=row["branches"]["from"],
-        default_branch=row["branches"]["default"],
+        branches=tuple(row["branches"]),
         sets={flavour: _sets(sets) for flavour, sets in row["sets"].items()},
         optional=tuple(row["optional"]),
         fabric=Fabric(
@@ -134,6 +136,7 @@ def _distribution(
         pin_package=row["pin"].get("package"),
         pin_streams=row["pin"].get("stream", {}),
         dkms_from=_dkms_from(row.get("dkms_from"), os_id, major, machine),
+        tools=tuple(row.get("tools", {}).get(machine, ())),
     )
 
 

@@ -14,13 +14,18 @@ _DEVICE = re.compile(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)")
 _LISTED = re.compile(r"nvidia\.com/gpu=(\d+(?::\d+)?|(?:GPU|MIG)-\S+)$", re.M)
 _PODMAN = ".".join(map(str, PODMAN_CDI))
 _RUNTIMES = f"""command -v nvidia-ctk >/dev/null && echo toolkit
-systemctl is-active --quiet docker.service && command -v dockerd >/dev/null && echo docker
+command -v dockerd >/dev/null && systemctl is-active --quiet docker.service && echo docker
 command -v containerd >/dev/null && echo containerd
 command -v podman >/dev/null && {{
     version=$(podman --version | sed 's/.* //')
     [ "$(printf '%s\\n' {_PODMAN} "$version" | sort -V | head -n 1)" != {_PODMAN} ] || echo podman
 }}
 true"""
+
+# Compared with what containers see, so it is asked only where there may be any.
+_LISTING = """for name in nvidia-ctk dockerd containerd podman; do
+    ! command -v "$name" >/dev/null || exec nvidia-smi -L
+done"""
 
 
 def _questions(plan: HostPlan) -> dict[str, str]:
@@ -29,13 +34,15 @@ def _questions(plan: HostPlan) -> dict[str, str]:
         return {}
     have = "command -v nvidia-ctk >/dev/null || exit 0\n"
     docker = (
-        "systemctl is-active --quiet docker.service && command -v dockerd >/dev/null || exit 0\n"
+        "command -v dockerd >/dev/null && systemctl is-active --quiet docker.service || exit 0\n"
     )
     podman = f"( {_RUNTIMES} ) | grep -qx podman || exit 0\n"
     return {
         "containers runtimes": _RUNTIMES,
         "containers packages": packages.QUESTION,
-        "containers host": "nvidia-smi -L",
+        "containers host": _LISTING
+        if plan.provision.container_runtime is None
+        else "nvidia-smi -L",
         "containers cdi": "nvidia-ctk cdi list",
         "containers docker": have + docker + probe.docker_question(),
         "containers podman": have + podman + probe.podman_question(),

@@ -24,8 +24,10 @@ DEPLOY = "deploy again: slices are drained, the driver is reloaded"
 
 # Values of fabric.state with which CUDA fails.
 UNREGISTERED = {"Not Started", "In Progress"}
-_FABRIC = """[ -n "$(ls /proc/driver/nvidia-nvswitch/devices 2>/dev/null
-    grep -ls SW_MNG /sys/class/infiniband/*/device/vpd)" ] || exit 0
+_FABRIC = f"""switches() {{
+{driver_questions.SWITCHES}
+}}
+[ -n "$(switches)" ] || exit 0
 nvidia-smi --query-gpu=fabric.state --format=csv,noheader; true"""
 
 OnState = Callable[[Subject, State], Iterable[CheckResult]]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.hardware import Gpu, normal_bus_id, number
 from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Slow
 
 FIELDS = (
     "retired_pages.pending",
@@ -66,8 +67,8 @@ def _comma(fields: Iterable[str]) -> str:
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about the health of its GPUs."""
     return {
-        "health.gpus": _table("gpu", "uuid", FIELDS, NEW_FIELDS),
-        "health.rows": _table("remapped-rows", "gpu_uuid", REMAPPED),
+        "health.gpus": Slow(_table("gpu", "uuid", FIELDS, NEW_FIELDS)),
+        "health.rows": Slow(_table("remapped-rows", "gpu_uuid", REMAPPED)),
         # Since the driver was loaded last: what was before is mended, or shows in the values.
         "health.xids": "journalctl -q -b -t kernel -o cat --no-pager 2>/dev/null "
         "| grep -E 'NVRM: Xid|loading NVIDIA' | tail -n 200; true",

@@ -25,44 +25,51 @@ UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 def start_questions(plan: HostPlan) -> dict[str, str]:
     """Start one generation per slice, all at once; the other checks ask while they run."""
-    starts = [
-        f"({_generate(item, plan.verify_timeout_s)}\n) >{FOLDER}/{item.name} 2>&1; "
-        f": >{FOLDER}/{item.name}.done"
+    jobs = "\n".join(
+        f"{{ {_generate(item, plan.verify_timeout_s)}\n: >{FOLDER}/{item.name}.done\n}} "
+        ">/dev/null 2>&1 &"
         for item in _busy(plan)
-    ]
-    jobs = "\n".join(f"{{ {start}\n}} >/dev/null 2>&1 &" for start in starts)
+    )
     return {
-        "start": f"{SWEEP}\nmkdir -p -m 700 {RUN_DIR} && mkdir -m 700 {FOLDER} || exit 1\n{jobs}"
+        "start": f"""{SWEEP}
+[ -d {RUN_DIR} ] || mkdir -p -m 700 {RUN_DIR}
+mkdir -m 700 {FOLDER} || exit 1
+{jobs}"""
     }
 
 
-def api_questions(plan: HostPlan) -> dict[str, str]:
-    """Version and models of every slice."""
-    paths = ("version", "tags")
-    return {"api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths)}
-
-
 def generation_questions(plan: HostPlan) -> dict[str, str]:
-    """Wait for the generations, then read what came and who holds memory on the GPUs."""
+    """Wait for the generations, then read what came, what each slice has now (version, models in the
+    store and in memory, by one curl), and who holds memory on the GPUs."""
     names = " ".join(item.name for item in _busy(plan))
-    tries = 20 * (plan.verify_timeout_s + 30)
+    tries = 50 * (plan.verify_timeout_s + 30)
+    paths = ("version", "tags", "ps")
     return {
         "wait": f"""tries=0
 for name in {names or '""'}; do
     while [ -n "$name" ] && [ ! -e {FOLDER}/$name.done ] && [ $tries -lt {tries} ]; do
-        tries=$((tries + 1)); sleep 0.05
+        tries=$((tries + 1)); sleep 0.02
     done
 done""",
-        **{f"generation {item.name}": f"cat {FOLDER}/{item.name}" for item in _busy(plan)},
-        "ps": _get(f"{item.url}/api/ps" for item in _busy(plan)),
+        "generations": f"cd {FOLDER} && grep -aH '' {names}" if names else "true",
+        "api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths),
         "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
         f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
-        "owners": f"""set -- $(cut -d, -f2 {FOLDER}/apps | while read -r pid; do
-    echo "/proc/$pid/cgroup"
-done)
+        "owners": f"""while IFS=', ' read -r uuid pid rest; do
+    set -- "$@" "/proc/$pid/cgroup"
+done <{FOLDER}/apps
 [ $# -eq 0 ] || grep -H . "$@\"
 rm -rf {FOLDER}""",
     }
+
+
+def generations(text: str) -> dict[str, str]:
+    """Answers to `generations`: name of a slice to what came."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        found.setdefault(name, []).append(rest)
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 def documents(text: str) -> dict[str, dict[str, Any]]:
@@ -100,7 +107,7 @@ def _get(urls: Iterable[str]) -> str:
 
 
 def _generate(item: SlicePlan, timeout_s: int) -> str:
-    """A short generation; a model that only embeds answers 400 and is asked to embed instead."""
+    """A short generation into a file; a model that only embeds answers 400 and is asked to embed instead."""
     generate = {
         "model": item.models[0],
         "prompt": "Answer with one short sentence: are you running?",
@@ -113,10 +120,11 @@ def _generate(item: SlicePlan, timeout_s: int) -> str:
     # A server that does not even tell its version is not waited for.
     alive = f"{CURL} --fail-early -f --max-time 10 -o /dev/null {item.url}/api/version"
     post = f"--noproxy '*' -sS --max-time {timeout_s} {item.url}/api"
-    return f"""answer=$({alive} --next {post}/generate -d '{json.dumps(generate)}')
+    file = f"{FOLDER}/{item.name}"
+    return f"""{alive} --next {post}/generate -d '{json.dumps(generate)}' >{file} 2>&1
+read -r answer <{file}
 case $answer in
-*"does not support"*) curl {post}/embed -d '{json.dumps(embed)}' ;;
-*) printf "%s" "$answer" ;;
+*"does not support"*) curl {post}/embed -d '{json.dumps(embed)}' >{file} 2>&1 ;;
 esac"""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ollama_fleet.checks import requests
 from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
-from ollama_fleet.checks.requests import document, documents
+from ollama_fleet.checks.requests import document, documents, generations
 from ollama_fleet.hardware import GpuProcess, parse_processes
 from ollama_fleet.planner.plan import BoundSlice
 from ollama_fleet.store import parse_name
@@ -54,10 +54,12 @@ def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckRe
 
 
 def _inference(subject: Subject) -> Iterator[CheckResult]:
+    answers = generations(subject.text("generations"))
     for item in subject.slices:
         if not item.plan.models:
             continue
-        answer = document(subject.text(f"generation {item.plan.name}"))
+        raw = answers.get(item.plan.name, "")
+        answer = document(raw)
         embedded = bool(answer.get("embeddings"))
         # A model that thinks may not have come to its answer within the few tokens that are asked.
         words = str(answer.get("response") or answer.get("thinking") or "")
@@ -68,16 +70,11 @@ def _inference(subject: Subject) -> Iterator[CheckResult]:
             "inference",
             good=good,
             expected=f"{item.plan.models[0]} answers",
-            found=found if good else _why(subject, item, answer),
+            found=found if good else str(answer.get("error") or raw[:200] or "no answer"),
             remedy=f"see `journalctl -u {item.plan.unit}`; the model may not fit its GPU",
         )
         if good and not embedded:
             yield _speed(subject, item, answer)
-
-
-def _why(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> str:
-    raw = subject.text(f"generation {item.plan.name}")
-    return str(answer.get("error") or raw[:200] or "no answer")
 
 
 def _speed(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> CheckResult:
@@ -110,7 +107,7 @@ def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> Ch
     here = [process.used_mib for process in own if process.gpu_uuid in uuids]
     held = sum(mib or 0 for mib in here)
     strays = sorted({p.gpu_uuid for p in own if p.gpu_uuid not in uuids})
-    answers = documents(subject.text("ps"))
+    answers = documents(subject.text("api"))
     loaded = answers.get(f"{item.plan.url}/api/ps", {}).get("models") or []
     size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
     on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
@@ -148,7 +145,7 @@ def _owners(text: str) -> dict[int, str]:
 # Asked before everything else, so that the generations run meanwhile.
 START = Check("start", lambda subject: (), requests.start_questions)
 CHECKS = (
-    Check("api", _api, requests.api_questions),
-    Check("inference", _inference, requests.generation_questions),
+    Check("api", _api, requests.generation_questions),
+    Check("inference", _inference),
     Check("weights on gpu", _weights),
 )

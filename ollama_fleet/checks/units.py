@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
+from ollama_fleet.checks.requests import FOLDER
 from ollama_fleet.mig.instances import MigInstance
 from ollama_fleet.mig.layout import DROP_IN, DROP_INS
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
@@ -26,14 +27,23 @@ HARDENING = {
     "CapabilityBoundingSet": "",
     "User": "ollama",
 }
+# Unit, main process and control group of each, one per line, as `units` found them: systemctl is dear.
+TABLE = f"{FOLDER}/units"
 PROPERTIES = ("Id", "ActiveState", "UnitFileState", "MainPID", "ControlGroup", "DropInPaths")
 
 
 def unit_questions(plan: HostPlan) -> dict[str, str]:
-    """State of every unit; later questions read it again from the shell's `unit` function."""
+    """State of every unit; what later questions need of it is kept in TABLE."""
     units = " ".join((*(item.unit for item in plan.slices), STOCK))
     properties = ",".join((*PROPERTIES, *HARDENING))
-    return {"units": f"systemctl show -p {properties} {units}"}
+    return {
+        "units": f"""systemctl show -p {properties} {units} | awk -F= -v table={TABLE} '
+    function keep() {{ if ("Id" in of) print of["Id"], of["MainPID"], of["ControlGroup"] >table }}
+    NF == 0 {{ keep(); split("", of) }}
+    NF > 0 {{ of[$1] = $2 }}
+    {{ print }}
+    END {{ keep() }}'"""
+    }
 
 
 def unit_states(subject: Subject) -> dict[str, dict[str, str]]:
@@ -70,10 +80,10 @@ def _active(subject: Subject) -> Iterator[CheckResult]:
 def _environment_questions(plan: HostPlan) -> dict[str, str]:
     """One grep for all slices; only planned names are printed, for an env_file may hold secrets."""
     names = sorted({name for item in plan.slices for name in [*item.environment, VISIBLE]})
-    units = " ".join(item.unit for item in plan.slices)
     return {
-        "environments": f"""pids=$(systemctl show -p MainPID --value {units})
-set -- $(for pid in $pids; do echo "/proc/$pid/environ"; done)
+        "environments": f"""while read -r unit pid group; do
+    [ "$unit" = {STOCK} ] || set -- "$@" "/proc/$pid/environ"
+done <{TABLE}
 grep -zHE '^({"|".join(names)})=' "$@" | tr '\\0' '\\n'"""
         if plan.slices
         else "true"
@@ -116,25 +126,23 @@ def _pairs(values: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-# A shell joins the slice's control group and opens each GPU's node and the node of each right to a MIG
-# instance: the kernel applies the slice's own device list to it. GPUs O_RDWR and rights O_RDONLY, as
-# CUDA opens them; only the opening matters. `command` keeps a refused redirection from ending the shell.
-_OPEN = """
-group=$(systemctl show -p ControlGroup --value {unit})
-[ -n "$group" ] || {{ echo 'no control group: not running'; exit 1; }}
-if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-    procs=/sys/fs/cgroup$group/cgroup.procs
-else
-    procs=/sys/fs/cgroup/devices$group/cgroup.procs
-fi
-sh -c 'echo $$ >"$0" || exit 1
-for node in /dev/nvidia[0-9]*; do
-    command : <>"$node" && echo "open $node" || echo "refused $node"
-done
-for node in /dev/nvidia-caps/nvidia-cap[0-9]*; do
-    [ -e "$node" ] || continue
-    command : <"$node" && echo "open $node" || echo "refused $node"
-done' "$procs" 2>/dev/null
+# A shell joins one slice's control group after the other and opens each GPU's node and the node of each
+# right to a MIG instance: the kernel applies the slice's own device list to it. GPUs O_RDWR and rights
+# O_RDONLY, as CUDA opens them; only the opening matters. `command` keeps a refused redirection from
+# ending the shell.
+_OPEN = f"""
+root=/sys/fs/cgroup
+[ -f $root/cgroup.controllers ] || root=$root/devices
+sh -c 'while read -r unit pid group; do
+    [ -n "$group" ] && [ "$unit" != {STOCK} ] && echo $$ >"$1$group/cgroup.procs" || continue
+    for node in /dev/nvidia[0-9]*; do
+        command : <>"$node" && echo "$unit open $node" || echo "$unit refused $node"
+    done
+    for node in /dev/nvidia-caps/nvidia-cap[0-9]*; do
+        [ -e "$node" ] || continue
+        command : <"$node" && echo "$unit open $node" || echo "$unit refused $node"
+    done
+done <"$0"' {TABLE} "$root" 2>/dev/null
 """
 _RIGHTS = "grep -H DeviceFileMinor /proc/driver/nvidia/capabilities/gpu*/mig/gi*/access \\\n" + (
     "    /proc/driver/nvidia/capabilities/gpu*/mig/gi*/ci*/access"
@@ -142,14 +150,14 @@ _RIGHTS = "grep -H DeviceFileMinor /proc/driver/nvidia/capabilities/gpu*/mig/gi*
 
 
 def _isolation_questions(plan: HostPlan) -> dict[str, str]:
-    asked = {f"devices {item.name}": _OPEN.format(unit=item.unit) for item in plan.slices}
+    asked = {"devices": _OPEN} if plan.slices else {}
     return {**asked, **({"rights": _RIGHTS} if plan.mig else {})}
 
 
 def _isolation(subject: Subject) -> Iterator[CheckResult]:
+    rows = [line.split() for line in subject.text("devices").splitlines()]
     for item in subject.slices:
-        rows = [line.split() for line in subject.text(f"devices {item.plan.name}").splitlines()]
-        opened = sorted(row[1] for row in rows if len(row) == 2 and row[0] == "open")
+        opened = sorted(row[2] for row in rows if row[:2] == [item.plan.unit, "open"])
         own = _own_nodes(subject, item)
         yield subject.result(
             item.plan.name,

@@ -4,6 +4,7 @@ A key is trusted by its full fingerprint only. Sources of the same repository th
 (with another keyring, apt refuses to work at all) are put aside.
 """
 
+import hashlib
 import re
 import shlex
 
@@ -82,6 +83,8 @@ def source_files(kind: str, arch: str, request: ToolkitRequest) -> list[HostFile
     """Source and pin for the `kind` (apt, dnf) of host; of dnf's the pin is no file of ours."""
     # The fingerprint stands in the source, so that another one brings the key anew.
     key = request.key_fingerprint or FINGERPRINT
+    if request.key:  # written into the source, so that another key is one to install
+        key = hashlib.sha1(request.key.encode(), usedforsecurity=False).hexdigest()
     head = f"# {MARKER}; key {key.upper()}\n"
     if kind == "dnf":
         return [HostFile(RPM_SOURCE, head + _rpm_source(request.repository))]
@@ -124,9 +127,15 @@ done"""
 
 
 def key_step(kind: str, request: ToolkitRequest) -> str:
-    """Shell that fetches the repository's key and keeps it only if it is the very one."""
-    wanted = (request.key_fingerprint or FINGERPRINT).upper()
+    """Shell that fetches the repository's key and keeps it only if it is the very one; a key that the
+    inventory gives is only unpacked."""
+    pinned = request.key_fingerprint or (None if request.key else FINGERPRINT)
+    wanted = pinned.upper() if pinned else '"$found"'
     url = shlex.quote(f"{request.repository}/gpgkey")
+    get = f"""curl -fsSL --retry 3 --max-time 60 -o "$work/key" {url} ||
+        fail 'cannot fetch '{url}'; set container_toolkit: repository to a mirror, or proxy:'"""
+    if request.key:
+        get, url = f'echo {request.key} | base64 -d >"$work/key"', "'container_toolkit: key'"
     target, armour = (KEYRING, "--export") if kind == "apt" else (RPM_KEY, "--armor --export")
     install = "apt-get -qq update\n    apt-get -qq install -y gpg >/dev/null"
     if kind == "dnf":
@@ -138,8 +147,7 @@ fi
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     export GNUPGHOME=$work
-    curl -fsSL --retry 3 --max-time 60 -o "$work/key" {url} ||
-        fail 'cannot fetch '{url}
+    {get}
     gpg --batch --quiet --import "$work/key" 2>/dev/null || fail {url}' holds no key'
     found=$(gpg --batch --with-colons --list-keys 2>/dev/null |
         awk -F: '$1 == "pub" {{ want = 1 }} $1 == "fpr" && want {{ print $10; want = 0 }}' | xargs)
@@ -152,6 +160,14 @@ that is right"
 )"""
 
 
+# What a power cut left half done; apt refuses everything until it is finished.
+_FINISH = """if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then
+    say 'dpkg was interrupted; finishing what it was at'
+    dpkg --force-confold --configure -a >/dev/null
+fi
+"""
+
+
 def install_step(kind: str, names: tuple[str, ...], request: ToolkitRequest) -> str:
     """Shell that brings all of `names` to the version in one transaction."""
     version = f"{request.version}{RELEASE}"
@@ -159,7 +175,7 @@ def install_step(kind: str, names: tuple[str, ...], request: ToolkitRequest) -> 
     if kind == "apt":
         words = " ".join(f"{name}={version}" for name in names)
         return f"""{said}
-apt-get -qq update
+{_FINISH}apt-get -qq update
 apt-get -qq install -y --no-install-recommends --allow-downgrades --allow-change-held-packages \\
     -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold {words} >/dev/null"""
     words = " ".join(f"{name}-{version}" for name in names)
@@ -191,7 +207,8 @@ printf '{lines}\\n' >>{VERSIONLOCK}"""
 def docker_step(kind: str, package: str) -> str:
     """Shell that installs a Docker engine from the host's own sources, and starts it."""
     install = (
-        f"apt-get -qq update\napt-get -qq install -y -o DPkg::Lock::Timeout=300 {package} >/dev/null"
+        f"{_FINISH}apt-get -qq update\n"
+        f"apt-get -qq install -y -o DPkg::Lock::Timeout=300 {package} >/dev/null"
         if kind == "apt"
         else f"dnf -q -y install {package}"
     )

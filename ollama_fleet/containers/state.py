@@ -17,7 +17,9 @@ from ollama_fleet.questions import Answer, Answers
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
-DOCKER_RUNS = "systemctl is-active --quiet docker.service"
+# Built-ins first: most hosts have no Docker, and systemctl is dear.
+_HAS_DOCKER = "command -v dockerd >/dev/null"
+DOCKER_RUNS = f"{_HAS_DOCKER} && systemctl is-active --quiet docker.service"
 # The real path, mode and checksum of a file on three lines, then its text; exit 1: no such file.
 _SHOW_FILE = """path=$(readlink -m "$file")
 echo "$path"
@@ -37,7 +39,8 @@ done
 [ ! -e /snap/bin/docker ] || echo docker-snap
 for socket in /run/user/*/docker.sock; do [ ! -S "$socket" ] || echo docker-rootless; done
 [ "$(getenforce 2>/dev/null)" != Enforcing ] || echo selinux
-systemctl cat nvidia-cdi-refresh.service >/dev/null 2>&1 && echo cdi-refresh
+command -v nvidia-ctk >/dev/null && systemctl cat nvidia-cdi-refresh.service >/dev/null 2>&1 &&
+    echo cdi-refresh
 true""",
     "containers.versions": """for name in dockerd containerd podman; do
     ! command -v "$name" >/dev/null || echo "$name $("$name" --version 2>/dev/null | head -n 1)"
@@ -47,10 +50,12 @@ done""",
     "containers.sources": packages.SOURCES_QUESTION,
     "containers.docker": f"{DOCKER_RUNS} && timeout 20 docker info --format '{{{{json .}}}}'",
     "containers.running": f"{DOCKER_RUNS} && timeout 20 docker ps --format '{{{{.Names}}}}'",
-    "containers.dockerd": """pid=$(systemctl show -p MainPID --value docker.service)
-[ "${pid:-0}" -gt 0 ] && tr '\\0' '\\n' <"/proc/$pid/cmdline\"""",
-    "containers.daemon-json": f"""file={DAEMON_JSON}
+    "containers.dockerd": f"""{_HAS_DOCKER} || exit
 pid=$(systemctl show -p MainPID --value docker.service)
+[ "${{pid:-0}}" -gt 0 ] && tr '\\0' '\\n' <"/proc/$pid/cmdline\"""",
+    "containers.daemon-json": f"""file={DAEMON_JSON}
+pid=0
+{_HAS_DOCKER} && pid=$(systemctl show -p MainPID --value docker.service)
 if [ "${{pid:-0}}" -gt 0 ]; then
     named=$(tr '\\0' '\\n' <"/proc/$pid/cmdline" | sed -n 's/^--config-file=//p')
     file=${{named:-$file}}

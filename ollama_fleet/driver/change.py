@@ -77,14 +77,7 @@ def _variables(decision: Decision, plan: HostPlan, state: State) -> str:
     }
     if decision.distribution:
         values |= _of_distribution(decision, decision.distribution, plan, state)
-    lines = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]
-    if request.proxy:
-        proxy = shlex.quote(request.proxy)
-        lines.append(
-            f"http_proxy={proxy} https_proxy={proxy} no_proxy=127.0.0.1,localhost\n"
-            "export http_proxy https_proxy no_proxy"
-        )
-    return "\n".join(lines)
+    return "\n".join(f"{name}={shlex.quote(str(value))}" for name, value in values.items())
 
 
 def _of_distribution(
@@ -92,6 +85,8 @@ def _of_distribution(
 ) -> dict[str, object]:
     request = plan.provision.driver
     is_apt = distribution.packager == "apt"
+    usual = "" if request.key else distribution.key_fingerprint  # a key of theirs needs none
+    fingerprint = request.key_fingerprint or usual or ""
     assert decision.target
     words = {"branch": decision.target.branch}
     dkms = distribution.dkms_from
@@ -102,7 +97,8 @@ def _of_distribution(
         "DISTRIBUTION": distribution.name,
         "REPOSITORY": distribution.repository_url(request.repository, state.machine),
         "KEY_FILE": distribution.key_file,
-        "FINGERPRINT": (request.key_fingerprint or distribution.key_fingerprint or "").upper(),
+        "KEY": request.key or "",
+        "FINGERPRINT": fingerprint.upper(),
         "KEY_PATH": files.key_path(distribution.packager),
         "SOURCE": files.APT_SOURCE if is_apt else files.DNF_SOURCE,
         "SOURCE_ID": files.DNF_ID,
@@ -111,6 +107,9 @@ def _of_distribution(
         "STREAM": fill(stream, **words),
         "LOCKS": files.LOCKS,
         "LOCK_PACKAGE": LOCK_PACKAGE,
+        # A stream is of one branch, and chosen before it can be seen what it has.
+        "BRANCH_ELSE": "" if stream else decision.target.otherwise or "",
+        "TOOLS": " ".join(distribution.tools),
         "DKMS_RELEASE": (dkms.release if dkms else "") or "",
         "BUILDER": dkms.builder if dkms else "",
         "HEADERS": distribution.headers_of_one.replace("$kernel", "%s"),

@@ -73,12 +73,13 @@ def install_problems(
 ) -> list[str]:
     """Everything that keeps `target` from being installed here; empty when it can be."""
     found = []
-    key = request.key_fingerprint or distribution.key_fingerprint
+    key = request.key or request.key_fingerprint or distribution.key_fingerprint
     if not target.signed and key is None:
         found.append(
             f"the fingerprint of {distribution.key_file}, the key of NVIDIA's {distribution.name} "
             "repository, is not known here; find it out from NVIDIA and set "
-            "`driver: {key_fingerprint: <40 hex digits>}`"
+            "`driver: {key_fingerprint: <40 hex digits>}`, or give the key itself with "
+            "`driver: {key: FILE}`"
         )
     if builds and state.secure_boot and not target.signed and request.secure_boot == "fail":
         found.append(

@@ -9,6 +9,7 @@ import shlex
 from ollama_fleet.driver.files import BLACKLIST, LOCKS, OUR_FILES, PREFERENCES
 from ollama_fleet.hardware import HARDWARE_QUESTIONS
 from ollama_fleet.planner.provision import DriverRequest
+from ollama_fleet.questions import Slow
 
 # Installed packages whose name says NVIDIA's driver; the container toolkit is another step's.
 FAMILY = (
@@ -28,32 +29,45 @@ _PCI = """for function in /sys/bus/pci/devices/*; do
     read -r vendor <"$function/vendor" && [ "$vendor" = 0x10de ] || continue
     read -r device <"$function/device" && read -r class <"$function/class" || continue
     [ ! -e "$function/physfn" ] || continue
-    case $(readlink "$function/driver") in */vfio-pci) continue ;; esac
+    [ ! "$function/driver" -ef /sys/bus/pci/drivers/vfio-pci ] || continue
     echo "${function##*/} $device $class"
 done; true"""
 
-# A directory that a removed kernel left behind is none of an installed one.
-_KERNELS = """for place in /lib/modules/*; do
+# A directory that a removed kernel left behind is none of an installed one. modinfo unpacks the whole
+# module, so it is called once for each.
+_KERNELS = """running=$(uname -r)
+info() { modinfo -k "$kernel" "$1" 2>/dev/null; }
+value() { # value FIELD, of $found
+    value=
+    for line in $found; do
+        case $line in "$1:"*) value=${line#"$1:"} && value=${value#"${value%%[! ]*}"} && break ;; esac
+    done
+}
+IFS='
+'
+for place in /lib/modules/*; do
     kernel=${place##*/}
-    [ "$kernel" = "$(uname -r)" ] || [ -e "/boot/vmlinuz-$kernel" ] || [ -e "$place/vmlinuz" ] ||
+    [ "$kernel" = "$running" ] || [ -e "/boot/vmlinuz-$kernel" ] || [ -e "$place/vmlinuz" ] ||
         [ -d "$place/kernel" ] || continue
     headers=no; [ ! -e "$place/build/." ] || headers=yes
-    version=$(modinfo -k "$kernel" -F version nvidia 2>/dev/null ||
-        modinfo -k "$kernel" -F version nvidia-current 2>/dev/null) || version=
-    license=$(modinfo -k "$kernel" -F license nvidia 2>/dev/null) || license=
+    if found=$(info nvidia); then value license; else found=$(info nvidia-current); value=; fi
+    license=$value
+    value version
+    version=$value
     echo "$kernel $headers ${version:--} ${license:--}"
 done; true"""
 
-# One line per package: status (dpkg's three letters, or ii), name, version.
+# One line per package: status (dpkg's three letters, or ii), name, version. Kernels of apt hosts as well.
 _PACKAGES = f"""if ! grep -qE '^ID(_LIKE)?=.*(rhel|fedora)' /etc/os-release; then
-    dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Version}}\\n' {_PATTERNS} 2>/dev/null
+    dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Version}}\\n' {_PATTERNS} \\
+        'linux-image-*' 2>/dev/null
 elif command -v rpm >/dev/null; then
     rpm -qa --qf 'ii |%{{NAME}}|%{{VERSION}}-%{{RELEASE}}\\n' {_PATTERNS}
 fi; true"""
 
 _SOURCES = f"""[ ! -e {BLACKLIST} ] || exit 0
 set -- $(dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\\n' 'nvidia-*dkms*' 'nvidia-kernel-*' \\
-    'libnvidia-compute*' 'libnvidia-ml1' 'linux-modules-nvidia-*' 2>/dev/null | sed -n 's/^ii *|//p')
+    'libnvidia-compute*' 'libnvidia-ml1' 'linux-modules-nvidia-*' 2>/dev/null | sed -n 's/^.i *|//p')
 [ $# -eq 0 ] || apt-cache policy "$@"; true"""
 
 _LIBRARY = """for folder in /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
@@ -69,6 +83,22 @@ for variable in /sys/firmware/efi/efivars/SecureBoot-*; do
     esac
 done; true"""
 
+# Prints something where there are NVSwitches or the bridges that stand for them.
+SWITCHES = """for device in /proc/driver/nvidia-nvswitch/devices/*; do
+    [ ! -e "$device" ] || echo "${device##*/}"
+done
+for file in /sys/class/infiniband/*/device/vpd; do
+    [ ! -e "$file" ] || ! grep -qs SW_MNG "$file" || echo "$file"
+done"""
+
+# Most hosts that we did not install have no such unit; systemctl is dear.
+_PERSISTENCE = """for folder in /etc /run /usr/local/lib /usr/lib /lib; do
+    [ ! -e "$folder/systemd/system/nvidia-persistenced.service" ] || {
+        systemctl cat nvidia-persistenced.service 2>/dev/null | grep '^ExecStart='
+        exit 0
+    }
+done"""
+
 QUESTIONS = {
     "driver.os": "cat /etc/os-release",
     "driver.machine": "uname -m",
@@ -76,16 +106,14 @@ QUESTIONS = {
     "driver.pci": _PCI,
     "driver.loaded": "cat /proc/driver/nvidia/version 2>/dev/null; true",
     "driver.modules": "[ ! -d /sys/module/nouveau ] || echo nouveau; true",
-    "driver.kernels": _KERNELS,
+    "driver.kernels": Slow(_KERNELS),
     "driver.library": _LIBRARY,
     "driver.packages": _PACKAGES,
-    "driver.runfile": "ls /usr/bin/nvidia-uninstall 2>/dev/null; true",
+    "driver.runfile": "[ ! -e /usr/bin/nvidia-uninstall ] || echo /usr/bin/nvidia-uninstall",
     "driver.secure_boot": _SECURE_BOOT,
-    "driver.switches": "ls /proc/driver/nvidia-nvswitch/devices 2>/dev/null; "
-    "grep -ls SW_MNG /sys/class/infiniband/*/device/vpd; true",
+    "driver.switches": SWITCHES,
     "driver.units": f"systemctl show -p Id,LoadState,ActiveState,UnitFileState {' '.join(UNITS)}",
-    "driver.persistence": "systemctl cat nvidia-persistenced.service 2>/dev/null "
-    "| grep '^ExecStart='; true",
+    "driver.persistence": _PERSISTENCE,
     "driver.files": f"sha256sum {' '.join(OUR_FILES)} 2>/dev/null; true",
     "driver.pinned": "sed -nE 's/^Pin: version ([0-9.]+)-.*/\\1/p; s/^kmod-nvidia[^:]*:([0-9.]+)-.*/\\1/p' "
     f"{PREFERENCES} {LOCKS} 2>/dev/null; true",
@@ -93,13 +121,11 @@ QUESTIONS = {
     "driver.initramfs": f"for image in /boot/initrd.img-* /boot/initramfs-*.img; do "
     f'[ ! -e "$image" ] || [ ! {BLACKLIST} -nt "$image" ] || echo "$image"; done; true',
     "driver.stale": "cd /etc/apt/sources.list.d 2>/dev/null || cd /etc/yum.repos.d 2>/dev/null "
-    f"&& ls -d {' '.join(STALE)} 2>/dev/null; true",
+    f'&& for file in {" ".join(STALE)}; do [ ! -e "$file" ] || echo "$file"; done; true',
     "driver.dgx": "[ -e /etc/dgx-release ]",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
-    "'ollama-*.service' | sed -n 's/^\\(ollama-[^ ]*\\).*/\\1/p' "
-    "| grep -vxE 'ollama-(devices|loader).service'; true",
-    "driver.images": "dpkg-query -W -f '${db:Status-Abbrev}|${Package}\\n' 'linux-image-*' "
-    "2>/dev/null | sed -n 's/^ii *|//p'; true",
+    "'ollama-*.service' | while read -r unit rest; do case $unit in "
+    'ollama-devices.service | ollama-loader.service) ;; ollama-*) echo "$unit" ;; esac; done',
     "driver.free": "df -Pm /boot / /var 2>/dev/null; true",
 }
 

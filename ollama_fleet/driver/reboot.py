@@ -26,6 +26,17 @@ def reboot_reasons(plan: HostPlan, state: State) -> list[str]:
     return found
 
 
+def unsafe(state: State) -> str | None:
+    """Why a reboot would leave the host without its GPUs; None when it would not."""
+    newest = state.newest_kernel
+    if state.on_disk is None or newest is None or newest.module is not None:
+        return None
+    return (
+        f"kernel {newest.release}, which boots next, has no driver module: a reboot would leave the "
+        "host without GPUs. Install its headers, or remove that kernel, then run again"
+    )
+
+
 def policy(plan: HostPlan, state: State) -> str:
     """auto, ask or never: what the inventory says, or never on a host whose slices run."""
     return plan.provision.reboot or ("never" if state.slices else "auto")

@@ -8,6 +8,7 @@ from ollama_fleet.hardware import DISPLAY_CLASSES, Hardware, parse_loaded_driver
 from ollama_fleet.questions import Answers
 
 BRIDGE_CLASS = "0x0680"
+_KERNEL = "linux-image-"
 # Switches of the fourth NVLink and older; fifth-generation ones are no NVIDIA PCI functions.
 SWITCH_IDS = frozenset({0x1AF1, 0x22A3, 0x1AC2})
 NVLINK5_IDS = frozenset({0x2901, 0x2909, 0x290A, 0x2941, 0x3182, 0x31C2})
@@ -150,7 +151,7 @@ def read_state(answers: Answers) -> State:
         stale_lists=tuple(answers["driver.stale"].lines),
         dgx=answers["driver.dgx"].code == 0,
         slices=tuple(answers["driver.slices"].lines),
-        images=tuple(answers["driver.images"].lines),
+        images=_images(answers["driver.packages"].lines),
         free_mib=_free(answers["driver.free"].lines),
         hardware=read_hardware(answers),
     )
@@ -199,12 +200,16 @@ def _library(lines: list[str]) -> str | None:
 
 def _packages(lines: list[str]) -> tuple[Package, ...]:
     """`<status>|<name>|<version>`; what is removed but for its settings is not installed."""
-    rows = [line.split("|") for line in lines]
     return tuple(
-        Package(row[1], row[2], broken=row[0].strip() != "ii")
-        for row in rows
-        if len(row) == 3 and row[0][1:2] in "iUFHWt" and "container" not in row[1]
+        Package(name, version, broken=not re.match("[ih]i *$", status))
+        for status, name, version in (line.split("|") for line in lines if line.count("|") == 2)
+        if status[1:2] in "iUFHWt" and "container" not in name and not name.startswith(_KERNEL)
     )
+
+
+def _images(lines: list[str]) -> tuple[str, ...]:
+    """Kernels that are wholly installed, out of the same lines."""
+    return tuple(re.findall(rf"^[ih]i *\|({_KERNEL}[^|]*)", "\n".join(lines), re.M))
 
 
 def _origins(text: str) -> frozenset[str]:

@@ -11,12 +11,14 @@ from ollama_fleet.planner.provision import DriverRequest
 @dataclass(frozen=True)
 class Target:
     """The driver that a host is to get. `version` None: the newest of the branch. `signed`: as
-    modules that the distribution built and signed, without DKMS and NVIDIA's repository."""
+    modules that the distribution built and signed, without DKMS and NVIDIA's repository. `otherwise`:
+    the branch to take where the repository does not have `branch`, which nobody asked for."""
 
     branch: int
     version: str | None
     flavour: str
     signed: bool = False
+    otherwise: int | None = None
 
     def __str__(self) -> str:
         signed = ", signed by the distribution" if self.signed else ""
@@ -27,15 +29,8 @@ def choose_target(request: DriverRequest, needs: Needs, distribution: Distributi
     """The driver to install. Raises ValueError with words when the request cannot be met."""
     last, floor = needs.last_branch, version_key(needs.floor)[0]
     asked = request.branch or (version_key(request.version)[0] if request.version else None)
-    branch = asked or max(distribution.default_branch, floor)
-    if last and not asked:
-        branch = min(branch, last)
-    if branch < distribution.first_branch:
-        raise ValueError(
-            f"driver branch {branch} is not for {distribution.name}: NVIDIA's repository begins "
-            f"with {distribution.first_branch} there"
-            + ("; GPUs before Turing need another distribution" if last else "")
-        )
+    fitting = [one for one in distribution.branches if one >= floor and one <= (last or one)]
+    branch, *others = [asked] if asked else fitting or [floor]
     if last and branch > last:
         raise ValueError(
             f"branch {branch} has dropped GPUs before Turing; set `driver: {{branch: {last}}}`"
@@ -46,7 +41,7 @@ def choose_target(request: DriverRequest, needs: Needs, distribution: Distributi
             f"driver {request.version or branch} is too old: these GPUs and Ollama need "
             f"{needs.floor} or newer"
         )
-    return Target(branch, request.version, needs.flavour)
+    return Target(branch, request.version, needs.flavour, otherwise=others[0] if others else None)
 
 
 def distribution_of(state: State) -> Distribution:

@@ -31,8 +31,8 @@ def _driver_problems(plan: HostPlan, answers: Answers) -> list[str]:
 STEPS = (
     Step(driver.asked, _driver_problems),
     Step(containers.asked, containers.problems),
-    Step(mig.asked, mig.problems),
     Step(release.asked),
+    Step(mig.asked, mig.problems),
     Step(units.asked),
     Step(models.asked),
 )

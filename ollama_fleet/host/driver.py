@@ -61,7 +61,8 @@ def driver_installed(plan: HostPlan) -> Generator[Any, None, None]:
         yield FunctionCommand(fail_host, (list(decision.problems),), {})
     elif decision.changes:
         _say(decision)
-        yield Script(change_script(steps_of(decision, plan, state)))
+        steps = steps_of(decision, plan, state)
+        yield Script(change_script(steps, plan.provision.environment))
     else:
         host.noop("; ".join(decision.why))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.state import StateStage
 
 from ollama_fleet.containers.cdi import refresh_step
 from ollama_fleet.gpu_settings import read_settings, setting_problems, settings_questions
@@ -12,7 +13,13 @@ from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.mig.decision import Change, decide
-from ollama_fleet.mig.found import NO_USE, read_use, use_questions
+from ollama_fleet.mig.found import (
+    NO_USE,
+    handed_questions,
+    read_handed,
+    read_use,
+    use_questions,
+)
 from ollama_fleet.mig.problems import mig_problems, mig_questions
 from ollama_fleet.mig.script import change_steps, keep_previous
 from ollama_fleet.planner.bind import CannotBindError, bind
@@ -23,7 +30,12 @@ from ollama_fleet.render import MARKER, HostFile, render_gpus
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about its GPUs; preflight asks it ahead."""
-    return {**HARDWARE_QUESTIONS, **mig_questions(plan), **settings_questions(plan)}
+    return {
+        **HARDWARE_QUESTIONS,
+        **mig_questions(plan),
+        **handed_questions(plan),
+        **settings_questions(plan),
+    }
 
 
 def problems(plan: HostPlan, answers: Answers) -> list[str]:
@@ -37,7 +49,7 @@ def problems(plan: HostPlan, answers: Answers) -> list[str]:
 
 
 @operation()
-def gpus_partitioned(plan: HostPlan) -> Generator[Any, None, None]:
+def gpus_partitioned(plan: HostPlan, after_reboot: bool = False) -> Generator[Any, None, None]:
     """
     Ensure that a host's GPUs are cut into the planned MIG instances and have the planned settings.
 
@@ -46,6 +58,7 @@ def gpus_partitioned(plan: HostPlan) -> Generator[Any, None, None]:
     alone, and the host fails. When a change does not come out as planned it is taken back.
 
     + plan: what the host is to become
+    + after_reboot: only what a reboot in this run has left to do
 
     **Example:**
 
@@ -53,6 +66,9 @@ def gpus_partitioned(plan: HostPlan) -> Generator[Any, None, None]:
 
         gpus_partitioned(name="Cut the GPUs", plan=plan)
     """
+    if after_reboot and host.state.current_stage == StateStage.Prepare:
+        host.noop("judged when it is done")
+        return
     questions = asked(plan)
     answers = ask(questions)
     if not questions.keys() <= answers.keys():
@@ -68,11 +84,11 @@ def gpus_partitioned(plan: HostPlan) -> Generator[Any, None, None]:
         yield FunctionCommand(fail_host, (str(error).splitlines(),), {})
         return
     refused = problems(plan, answers)
-    settings = read_settings(answers, hardware)
-    change = decide(plan, bound, hardware, settings, NO_USE)
+    settings, handed = read_settings(answers, hardware), read_handed(answers)
+    change = decide(plan, bound, hardware, settings, NO_USE, handed)
     if change and not refused:
         use = ask(use_questions(MARKER))
-        change = decide(plan, bound, hardware, settings, read_use(use, hardware))
+        change = decide(plan, bound, hardware, settings, read_use(use, hardware), handed)
         refused = list(change.refused)
     if refused:
         yield FunctionCommand(fail_host, (refused,), {})

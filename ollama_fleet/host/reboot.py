@@ -7,6 +7,7 @@ another one after every boot.
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from paramiko import SSHException
@@ -15,11 +16,18 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from pyinfra.api.exceptions import ConnectError
 
 from ollama_fleet.driver.decision import decide
-from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal
-from ollama_fleet.host.answers import forget, no_answer
+from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal, unsafe
+from ollama_fleet.driver.state import State as DriverState
+from ollama_fleet.gpu_settings import ecc_waits, read_settings, wanted_settings
+from ollama_fleet.hardware import read_hardware
+from ollama_fleet.host import mig
+from ollama_fleet.host.answers import ask, forget, no_answer
 from ollama_fleet.host.driver import driver_state
 from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.host.transport import tune_connection
+from ollama_fleet.mig.layout import cut_of, whole_gpus
+from ollama_fleet.mig.problems import reboot_reasons as gpu_reboot_reasons
+from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 
 # A server with eight GPUs and two terabytes of RAM tests itself for a quarter of an hour.
@@ -30,17 +38,21 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 BOOTED = "systemctl is-active --quiet multi-user.target"
 
 _boot_ids: dict[str, str] = {}  # of hosts that this run has rebooted: the boot id before
+_slices: dict[str, tuple[str, ...]] = {}  # what ran on each host when this run began
+_done: dict[str, set[str]] = {}  # and why they were, so that no reason reboots a host twice
 
 
 @operation()
-def rebooted_if_needed(plan: HostPlan) -> Generator[Any, None, None]:
+def rebooted_if_needed(plan: HostPlan, gpus: bool = False) -> Generator[Any, None, None]:
     """
-    Reboot a host whose installed driver cannot come into use otherwise, and wait until it is back.
+    Reboot a host whose installed driver, or whose GPUs' pending modes, cannot come into use
+    otherwise, and wait until it is back.
 
     Done where the inventory allows it (`reboot: auto | ask | never`; without a word: unless slices
-    run), and once in a run; otherwise the host fails with the reasons.
+    run), and once in a run for one reason; otherwise the host fails with the reasons.
 
     + plan: what the host is to become
+    + gpus: look at the GPUs' modes, not at the driver
 
     **Example:**
 
@@ -52,18 +64,30 @@ def rebooted_if_needed(plan: HostPlan) -> Generator[Any, None, None]:
     if state is None:
         yield no_answer()
         return
-    reasons = reboot_reasons(plan, state)
-    if not reasons or decide(plan.provision.driver, state).action == "leave":
+    # Those that this run has drained since then are served again, too.
+    state = replace(state, slices=_slices.setdefault(host.name, state.slices))
+    reasons, may_wait = _gpu_reasons(plan) if gpus else (_driver_reasons(plan, state), [])
+    if may_wait and (reasons or policy(plan, state) != "never"):
+        reasons, may_wait = [*reasons, *may_wait], []
+    for reason in may_wait:
+        host.log_styled(f"{reason}, and waits for a reboot", fg="yellow")
+    if not reasons:
         host.noop("no reboot is needed")
         return
-    if host.name in _boot_ids:
+    done = _done.setdefault(host.name, set())
+    if done.intersection(reasons):
         again = f"it was rebooted in this run already, and still: {'; '.join(reasons)}"
         yield FunctionCommand(fail_host, ([again],), {})
+        return
+    if problem := unsafe(state):
+        yield FunctionCommand(fail_host, ([f"{'; '.join(reasons)}, but {problem}"],), {})
         return
     if not _allowed(policy(plan, state), reasons):
         words = refusal(reasons, state, plan.provision.reboot)
         yield FunctionCommand(fail_host, (words,), {})
         return
+    if host.state.is_executing:
+        done.update(reasons)
     what = "rebooting" if host.state.is_executing else "a reboot will be needed"
     host.log(f"{what}, because {'; '.join(reasons)}")
     yield FunctionCommand(remember_boot, (), {})
@@ -71,13 +95,40 @@ def rebooted_if_needed(plan: HostPlan) -> Generator[Any, None, None]:
     yield FunctionCommand(wait_for_boot, (), {})
 
 
+def _driver_reasons(plan: HostPlan, state: DriverState) -> list[str]:
+    wanted = decide(plan.provision.driver, state).action != "leave"
+    return reboot_reasons(plan, state) if wanted else []
+
+
+def _gpu_reasons(plan: HostPlan) -> tuple[list[str], list[str]]:
+    """Pending modes without which slices cannot be placed, and those that may wait: of GPUs that the
+    plan cuts, serves from or sets; others are not our business."""
+    questions = mig.asked(plan)
+    answers = ask(questions)
+    if not questions.keys() <= answers.keys():
+        return [], []
+    hardware = read_hardware(answers)
+    try:
+        planned = {*cut_of(plan, hardware), *whole_gpus(bind(plan, hardware), hardware)}
+    except CannotBindError:
+        return [], []
+    ours = replace(hardware, gpus=tuple(g for g in hardware.gpus if g.pci_bus_id in planned))
+    settings, wanted = read_settings(answers, hardware), wanted_settings(plan, hardware)
+    waiting = [
+        f"GPU {gpu.pci_bus_id}: ECC mode is pending"
+        for gpu in hardware.gpus
+        if gpu.index in ecc_waits(settings) and "-e" in wanted.get(gpu.pci_bus_id, {})
+    ]
+    return gpu_reboot_reasons(ours), waiting
+
+
 def _allowed(wanted: str, reasons: list[str]) -> bool:
     if wanted != "ask":
         return wanted == "auto"
     if not host.state.is_executing or not sys.stdin.isatty():
         return not host.state.is_executing
-    print(f"{host.name} needs a reboot: {'; '.join(reasons)}. Reboot it now? [y/N] ", end="")
-    sys.stdout.flush()
+    question = f"{host.name} needs a reboot: {'; '.join(reasons)}. Reboot it now? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -1,7 +1,7 @@
 """The Ollama release of a host: a versioned prefix, and a link that is switched atomically."""
 
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from ollama_fleet.host.answers import ask, no_answer
-from ollama_fleet.host.scripts import Script, change_script
+from ollama_fleet.host.scripts import NOTHING, Script, change_script
 from ollama_fleet.planner.plan import PREFIX, HostPlan, Release
 from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
@@ -56,10 +56,13 @@ def read_installed(answers: Answers) -> InstalledReleases:
     )
 
 
-def install_script(release: Release, found: InstalledReleases) -> str | None:
+def install_script(
+    release: Release, found: InstalledReleases, environment: Mapping[str, str] = NOTHING
+) -> str | None:
     """Shell that brings `release` onto the host, or None when it is there and current.
 
     None as well for an architecture without a pinned checksum: preflight fails such a host.
+    `environment` is what its downloads see.
     """
     digest = release.sha256.get(found.arch)
     if digest is None:
@@ -75,7 +78,7 @@ def install_script(release: Release, found: InstalledReleases) -> str | None:
     # A program that somebody else put there stays.
     if found.command not in (program, "other"):
         steps.append(_link(program, COMMAND))
-    return change_script(steps) if steps else None
+    return change_script(steps, environment) if steps else None
 
 
 def _link(target: str, path: str) -> str:
@@ -133,7 +136,9 @@ trap - EXIT
 
 
 @operation()
-def release_installed(release: Release) -> Generator[Any, None, None]:
+def release_installed(
+    release: Release, environment: Mapping[str, str] = NOTHING
+) -> Generator[Any, None, None]:
     """
     Ensure an Ollama release is installed under its own prefix and is the current one.
 
@@ -141,6 +146,7 @@ def release_installed(release: Release) -> Generator[Any, None, None]:
     version that runs; whatever goes wrong leaves that one untouched.
 
     + release: version, checksums and where it lies
+    + environment: what downloads see, such as a proxy's address
 
     **Example:**
 
@@ -152,7 +158,7 @@ def release_installed(release: Release) -> Generator[Any, None, None]:
     if not QUESTIONS.keys() <= answers.keys():
         yield no_answer()
         return
-    script = install_script(release, read_installed(answers))
+    script = install_script(release, read_installed(answers), environment)
     if script:
         yield Script(script)
     else:

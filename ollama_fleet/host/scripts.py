@@ -5,7 +5,7 @@ The building of scripts is pure text; only `Script` and `fail_host` know pyinfra
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyinfra.api import Host, State, StringCommand
@@ -15,6 +15,7 @@ from ollama_fleet.render import MARKER, HostFile
 
 # Only root can open it: whoever can open a file can lock it.
 RUN_DIR = "/run/ollama-fleet"
+NOTHING: Mapping[str, str] = {}
 
 # The whole script is one function, so that the shell has read all of it before it runs any: nothing
 # in it can eat the rest as its input, and a lost connection cannot cut it in half. HUP and PIPE are
@@ -44,9 +45,13 @@ flock -n 9 || fail "another deploy is changing this host right now; wait for it,
 """
 
 
-def change_script(steps: Sequence[str]) -> str:
-    """One script of `steps` that holds the host's lock and stops at the first failure."""
-    body = "\n".join(steps)
+def change_script(steps: Sequence[str], environment: Mapping[str, str] = NOTHING) -> str:
+    """One script of `steps` that holds the host's lock and stops at the first failure.
+
+    `environment`: variables that everything in it sees, such as a proxy's address.
+    """
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    body = "\n".join([*exports, *steps])
     return f"{_PRELUDE}\nmain() {{\n{body}\n}}\nmain </dev/null\n"
 
 

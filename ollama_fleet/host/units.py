@@ -96,8 +96,9 @@ def _units(text: str) -> dict[str, UnitState]:
     return states
 
 
-def converge_script(difference: Difference) -> str:
-    """Shell that does what `difference` says, in the order that disturbs least."""
+def converge_script(difference: Difference, devices: bool = False) -> str:
+    """Shell that does what `difference` says, in the order that disturbs least; `devices`: the boot
+    script of the devices has something to put right, though no slice starts."""
     restart = list(difference.restart)
     begun = [*restart, *difference.start]
     steps = [
@@ -108,6 +109,7 @@ def converge_script(difference: Difference) -> str:
         "systemctl daemon-reload",
         *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
         *_begin(restart, begun),
+        *([f"systemctl start {DEVICES_UNIT} || :"] if devices and not begun else []),
     ]
     if difference.manifest is not None:
         steps.append(put_file(HostFile(MANIFEST, difference.manifest)))
@@ -196,9 +198,12 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         yield FunctionCommand(fail_host, (str(error).splitlines(),), {})
         return
     difference = compare(wanted, read_found(answers))
-    if difference:
+    devices = plan.provision.driver.manage and any(
+        gpu.persistence is False for gpu in hardware.gpus
+    )
+    if difference or devices:
         _show(difference)
-        yield Script(converge_script(difference))
+        yield Script(converge_script(difference, devices))
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
 

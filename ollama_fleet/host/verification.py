@@ -16,7 +16,7 @@ from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answer
 
 # What is installed and loaded changes only when somebody changes it; a run that did asks again.
-LASTING = "driver."
+LASTING = ("driver", "uvm", "minors", "containers packages")
 
 
 def failure_lines(result: CheckResult) -> list[str]:

@@ -3,7 +3,8 @@
 Nothing is changed on a GPU that something uses, unless that is slices of ours: they are drained.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.gpu_settings import GpuState, setting_differences, setting_problems
@@ -12,6 +13,8 @@ from ollama_fleet.mig.found import RunningSlice, Use
 from ollama_fleet.mig.instances import MigGpu
 from ollama_fleet.mig.layout import cut_of, whole_gpus
 from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, BoundSlice, HostPlan
+
+NOTHING_HANDED: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,10 @@ def decide(
     hardware: Hardware,
     settings: Sequence[GpuState],
     use: Use,
+    handed: Mapping[str, str] = NOTHING_HANDED,
 ) -> Change:
-    """What separates the GPUs from the plan, and what has to be done about it."""
+    """What separates the GPUs from the plan, and what has to be done about it. `handed` is the UUID
+    that each running slice was started with."""
     cut = cut_of(plan, hardware)
     whole = set(whole_gpus(bound, hardware))
     changed = [gpu for gpu in hardware.gpus if _differs(gpu, hardware, cut, whole)]
@@ -47,9 +52,11 @@ def decide(
         f"GPU {address}: {wanted} instead of {found}"
         for address, wanted, found in setting_differences(plan, hardware, settings)
     ]
+    astray = _astray(bound, hardware, changed, handed)
+    why += [f"{item.unit} runs with an instance that is not its own any more" for item in astray]
     return Change(
         tuple(why),
-        drain=tuple(_sitting(changed, use)),
+        drain=tuple(dict.fromkeys([*_sitting(changed, use), *astray])),
         before=tuple(_before(gpu, hardware.mig_of(gpu)) for gpu in changed),
     )
 
@@ -66,21 +73,27 @@ def _differs(
 def _why(gpu: Gpu, found: MigGpu, cut: dict[str, tuple[str, ...]]) -> str:
     wanted = cut.get(gpu.pci_bus_id)
     has = ", ".join(item.profile for item in found.instances) or "no instances"
+    if wanted is None and not found.current:
+        return f"GPU {gpu.pci_bus_id}: whole; MIG mode on is pending"
     if wanted is None:
         return f"GPU {gpu.pci_bus_id}: whole, instead of {has}"
     now = has if found.current else "whole"
+    if found.pending is False and found.current:
+        now += ", and MIG mode off is pending"
     return f"GPU {gpu.pci_bus_id}: cut into {', '.join(wanted)}; it is {now}"
 
 
 def _before(gpu: Gpu, found: MigGpu) -> str:
     """The line of the layout that brings a GPU back to what it is."""
-    profiles = sorted(
-        (item.profile for item in found.instances),
-        key=lambda name: (-int(name.split("g")[0]), name),
-    )
+    profiles = sorted((item.profile for item in found.instances), key=_largest_first)
     if found.current and profiles:
         return f"cut {gpu.pci_bus_id} {' '.join(profiles)}"
     return f"whole {gpu.pci_bus_id}"
+
+
+def _largest_first(profile: str) -> tuple[list[int], str]:
+    """By memory, then by compute: a 1g.20gb takes the place of two 1g.10gb."""
+    return [-int(size) for size in re.findall(r"\d+", profile)[1::-1]], profile
 
 
 def _sitting(changed: Sequence[Gpu], use: Use) -> list[RunningSlice]:
@@ -89,6 +102,23 @@ def _sitting(changed: Sequence[Gpu], use: Use) -> list[RunningSlice]:
     found = [item for address in ["", *addresses] for item in use.slices.get(address, ())]
     ours = [item for item in found if item.unit not in (LOADER_UNIT, DEVICES_UNIT)]
     return list(dict.fromkeys(ours)) if changed else []
+
+
+def _astray(
+    bound: Sequence[BoundSlice],
+    hardware: Hardware,
+    changed: Sequence[Gpu],
+    handed: Mapping[str, str],
+) -> list[RunningSlice]:
+    """Running slices whose instance was made anew behind their back, on GPUs that are right now."""
+    right = {gpu.pci_bus_id for gpu in hardware.gpus} - {gpu.pci_bus_id for gpu in changed}
+    return [
+        RunningSlice(item.plan.unit, item.plan.port)
+        for item in bound
+        if item.seat
+        and item.seat.address in right
+        and handed.get(item.plan.unit) not in (None, *item.uuids)
+    ]
 
 
 def _foreign(changed: Sequence[Gpu], use: Use) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.hardware import APP_FIELDS, Hardware, parse_processes
+from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 
 # Only slices have this in their environment; the loader has "-1".
@@ -52,6 +53,28 @@ done""",
     sed 's|.*/||')
 [ $# -eq 0 ] || systemctl show -p Id,ActiveState,Environment "$@\"""",
     }
+
+
+def handed_questions(plan: HostPlan) -> dict[str, str]:
+    """What each running slice on an instance was started with; nothing where no GPU is to be cut."""
+    units = " ".join(item.unit for item in plan.slices if "/" in "".join(map(str, item.gpus)))
+    if not plan.mig or not units:
+        return {}
+    return {
+        "mig handed": f"""set -- $(systemctl show -p MainPID --value {units})
+for unit in {units}; do
+    echo "$unit $(tr '\\0' '\\n' <"/proc/${{1:-0}}/environ" | sed -n 's/^{_VISIBLE}//p')"
+    [ $# -eq 0 ] || shift
+done 2>/dev/null"""
+    }
+
+
+def read_handed(answers: Answers) -> dict[str, str]:
+    """The answer to `handed_questions`: unit to UUID, of those that run with one."""
+    if "mig handed" not in answers:
+        return {}
+    rows = [line.split() for line in answers["mig handed"].lines]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
 def read_use(answers: Answers, hardware: Hardware) -> Use:

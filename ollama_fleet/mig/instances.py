@@ -3,15 +3,14 @@
 No single output of nvidia-smi has all of it: `-lgi` has placements, `-lci` whether an instance can
 compute, `-L` the UUIDs by device index, and the XML which instance has which device index. `MIG_ROWS`
 joins them on the host; the host's own script uses the same text. UUIDs are never kept: they may change
-each time instances are made. Imports questions only.
+each time instances are made. Imports nothing of ours.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ollama_fleet.questions import Answer
-
+# Fields of `nvidia-smi --query-gpu`: is MIG on, and will it be after the next reset.
+MODE_FIELDS = ("mig.mode.current", "mig.mode.pending")
 # A compute instance that is not the whole of its GPU instance (1c.3g.20gb) is none of ours. Attributes
 # (+me, +gfx, -me) are not shown everywhere, so names are compared without them. Where the XML has no
 # MIG devices, devices are numbered in the order of their GPU instances' ids, as nvidia-smi does.
@@ -59,14 +58,6 @@ MIG_ROWS = f"""mig_rows() {{
         nvidia-smi -q -x
     }} 2>/dev/null | awk '{_JOIN}' | sort -k 1,1n -k 2,2n
 }}"""
-# Most hosts have no MIG and pay for one call only.
-MIG_QUESTIONS = {
-    "mig": f"""{MIG_ROWS}
-modes=$(nvidia-smi --query-gpu=index,mig.mode.current,mig.mode.pending --format=csv,noheader) ||
-    exit 0
-printf '%s\\n' "$modes"
-case $modes in *Enabled*) mig_rows ;; esac"""
-}
 _ENABLED = {"Enabled": True, "Disabled": False}
 
 
@@ -113,24 +104,24 @@ class MigGpu:
         return self.current is True and usable and sorted(profiles) == list(self.profiles)
 
 
-def read_mig(answer: Answer) -> tuple[MigGpu, ...]:
-    """The answer to MIG_QUESTIONS; empty where nvidia-smi does not work."""
-    if answer.code != 0:
-        return ()
+def read_mig(text: str, columns: int) -> tuple[MigGpu, ...]:
+    """Rows of `--query-gpu` with so many columns, index first and MODE_FIELDS last; after them the
+    lines of `mig_rows`."""
     instances: dict[int, list[MigInstance]] = {}
-    for line in answer.lines:
+    for line in text.splitlines():
         words = line.split()
         if len(words) == 8 and words[0].isdigit() and words[4].isdigit():
             instances.setdefault(int(words[0]), []).append(_instance(words))
-    found = re.findall(r"^(\d+), ([^,\n]+), ([^,\n]+)$", answer.text, re.M)
+    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
     return tuple(
         MigGpu(
-            int(index),
-            _ENABLED.get(current.strip()),
-            _ENABLED.get(pending.strip()),
-            tuple(instances.get(int(index), ())),
+            int(row[0]),
+            _ENABLED.get(row[-2]),
+            _ENABLED.get(row[-1]),
+            tuple(instances.get(int(row[0]), ())),
         )
-        for index, current, pending in found
+        for row in rows
+        if len(row) == columns and row[0].isdigit()
     )
 
 

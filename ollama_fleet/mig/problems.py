@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from ollama_fleet.gpu_settings import GpuState, ecc_waits
+from ollama_fleet.gpu_settings import GpuState
 from ollama_fleet.hardware import Gpu, Hardware
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
@@ -100,14 +100,13 @@ def _unknown(profiles: Sequence[str], known: dict[str, int]) -> Iterator[str]:
 
 
 def reboot_reasons(hardware: Hardware, settings: Sequence[GpuState] = ()) -> list[str]:
-    """Changes of GPUs that were made and wait for a reboot."""
-    waiting = ecc_waits(settings)
+    """Changes of GPUs without which the slices cannot be placed, and that wait for a reboot.
+
+    ECC is none of them: slices serve with the old mode, too, and those that were drained for another
+    change must not stay down for it. The check of the settings says that it waits.
+    """
     return [
-        f"GPU {gpu.pci_bus_id}: {what} is pending"
+        f"GPU {gpu.pci_bus_id}: MIG mode is pending"
         for gpu in hardware.gpus
-        for what, waits in (
-            ("MIG mode", hardware.mig_of(gpu).current != hardware.mig_of(gpu).pending),
-            ("ECC mode", gpu.index in waiting),
-        )
-        if waits
+        if hardware.mig_of(gpu).current != hardware.mig_of(gpu).pending
     ]

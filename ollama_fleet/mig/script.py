@@ -17,7 +17,8 @@ if [ "$code" -eq {pending} ] && [ -z '{units}' ]; then
     for file in {files}; do
         rm -f "$file.previous"
     done
-    fail "the MIG mode waits; do what is said above, or reboot the host, then deploy again"
+    say "the MIG mode waits for a reboot, or for what is said above"
+    exit 0
 elif [ "$code" -ne 0 ]; then
     echo "the GPUs did not become what was asked for; see above" >&2
     {restore}

@@ -19,7 +19,8 @@ class DriverRequest:
     `manage` False: it is somebody else's matter and never touched. `branch` None: 580 for a new
     installation, and any working driver that serves is left alone. `flavour` is of the kernel
     modules: auto, open, proprietary. `secure_boot`: fail, enroll, ignore. `replace` purges a driver
-    from another source first. `key_fingerprint` None: the one of the distribution's table.
+    from another source first. `key_fingerprint` None: the one of the distribution's table. `key`: the
+    repository's public key file, base64-coded; None: it is fetched from the repository.
     """
 
     manage: bool = True
@@ -30,17 +31,21 @@ class DriverRequest:
     replace: bool = False
     repository: str = "https://developer.download.nvidia.com/compute/cuda/repos"
     key_fingerprint: str | None = None
-    distribution_packages: bool = True
+    key: str | None = None
 
 
 @dataclass(frozen=True)
 class ToolkitRequest:
-    """NVIDIA's container toolkit; `install` None: where a container runtime is there or asked for."""
+    """NVIDIA's container toolkit; `install` None: where a container runtime is there or asked for.
+
+    `key`: the repository's public key file, base64-coded; None: it is fetched from the repository.
+    """
 
     install: bool | None = None
     version: str = "1.20.0"
     repository: str = "https://nvidia.github.io/libnvidia-container"
     key_fingerprint: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,15 @@ class Provision:
     proxy: str | None = None
     settings: tuple[GpuSettings, ...] = ()
     drain_timeout_s: int = 120
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of everything on the host that fetches; empty without a proxy."""
+        if self.proxy is None:
+            return {}
+        names = ("http_proxy", "https_proxy", "HTTPS_PROXY")
+        direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
+        return dict.fromkeys(names, self.proxy) | direct
 
 
 def provision_of(fleet: "Fleet", spec: "HostSpec") -> Provision:

@@ -1,4 +1,6 @@
 # The driver step on apt.
+# Nothing may ask, nor restart services of its own accord (slices among them) while modules change.
+export NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none APT_LISTBUGS_FRONTEND=none
 apt_get() {
     apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" </dev/null >"$work/apt" 2>&1 && return
@@ -21,14 +23,27 @@ pm_commands() { # pm_commands COMMAND PACKAGE …: the package of each command t
         command -v "$1" >/dev/null || missing="$missing $2"
         shift 2
     done
-    [ -z "$missing" ] || { apt_get update; apt_get install --no-install-recommends $missing; } ||
+    [ -z "$missing" ] || { lists; pm_install_plain $missing; } ||
         fail "cannot install$missing; nothing else was changed"
 }
 
+lists() { # lists OPTION…: updates them; unlike dpkg's lock, apt does not wait for theirs
+    waited=0
+    until apt_get update "$@" 2>"$work/lists"; do
+        if ! grep -q 'Could not get lock' "$work/lists" || [ "$waited" -ge 300 ]; then
+            cat "$work/lists" >&2
+            return 1
+        fi
+        [ "$waited" -gt 0 ] || say "waiting for another apt to finish"
+        sleep 5
+        waited=$((waited + 5))
+    done
+}
+
 pm_repository() {
-    [ "$SIGNED" = no ] || { rm -f "$SOURCE"; pm_move_stale; apt_get update || :; return 0; }
+    [ "$SIGNED" = no ] || { rm -f "$SOURCE"; pm_move_stale; lists || :; return 0; }
     pm_commands curl curl gpg gnupg
-    fetch_key
+    repository_key
     pm_move_stale
     if command -v apt-key >/dev/null; then
         apt-key del 7fa2af80 >/dev/null 2>&1 || :
@@ -36,12 +51,12 @@ pm_repository() {
     place "$work/key.asc" "$KEY_PATH"
     write_source
     # Ours alone, where any trouble is one; a broken list of somebody else's only spoils the second.
-    apt_get update -o Dir::Etc::sourcelist="$SOURCE" -o Dir::Etc::sourceparts=/dev/null \
+    lists -o Dir::Etc::sourcelist="$SOURCE" -o Dir::Etc::sourceparts=/dev/null \
         -o APT::Get::List-Cleanup=0 -o APT::Update::Error-Mode=any || {
         rm -f "$SOURCE"
         fail "apt cannot use $REPOSITORY; the driver is unchanged"
     }
-    apt_get update || say "apt could not read all of the host's other lists"
+    lists || say "apt could not read all of the host's other lists"
 }
 
 pm_move_stale() { # a second list of the same repository, with another key, stops apt altogether
@@ -93,6 +108,8 @@ pm_family() { # name=version of what is installed of the driver
 }
 
 pm_snapshot() {
+    held=$(apt-mark showhold | grep nvidia | tr '\n' ' ')
+    [ -z "$held" ] || say "on hold, and changed all the same, for the inventory says so: $held"
     pm_family >"$work/before"
     cp "$PIN" "$work/pin-before" 2>/dev/null || :
 }

@@ -3,8 +3,10 @@ later=no
 
 prepare() {
     pm_repair
+    [ -e "$SOURCE" ] || : >"$work/new-source"
     pm_repository
     [ "$ENROLL" = no ] || enroll
+    choose_branch
     pick
     pick_fabric
     say "driver $version with the $FLAVOUR kernel modules: $packages"
@@ -43,6 +45,7 @@ free_gpus() { # unloads the old driver, or leaves that to a reboot where one is 
 }
 
 replace_packages() {
+    : >"$work/begun"
     [ "$REPLACE" = no ] || { say "removing the driver of another source"; pm_purge || return 1; }
     pm_pin || { echo 'the version cannot be pinned' >&2; return 1; }
     say "installing driver $version"
@@ -90,6 +93,7 @@ reload() { # what is installed is right, and another one is loaded, or none
 
 only_fabric() { # of a driver that is right and may be somebody else's
     pm_repair
+    : >"$work/begun"
     pm_repository
     pick_fabric
     pm_try --simulate || fail "the fabric manager $version cannot be installed; nothing was changed"

@@ -1,15 +1,21 @@
 # Functions of the driver step that know no package manager. The variables in capitals are set above.
 work=$(mktemp -d)
-pm_undo() { :; } # of a change that stopped before its transaction
-trap 'pm_undo || :; rm -rf "$work"' EXIT
+pm_undo() { :; }
+trap 'undo || :; rm -rf "$work"' EXIT
 version=$VERSION
 packages=
+
+undo() { # of a change that stopped before its transaction
+    [ ! -e "$work/begun" ] || return 0
+    pm_undo
+    [ ! -e "$work/new-source" ] || rm -f "$SOURCE" "$KEY_PATH"
+}
 
 report_proxy() { # said with every failed fetch: half of them are a proxy that is not set
     [ -n "${https_proxy:-}" ] && echo "through the proxy of the inventory" || echo "without a proxy"
 }
 
-fetch_key() { # the repository's key, checked in full, into $work/key.asc
+fetch_key() { # the repository's key, as a file of ours
     code=0
     curl -fsSL --connect-timeout 20 --retry 3 --retry-delay 2 -o "$work/key" \
         "$REPOSITORY/$KEY_FILE" 2>"$work/curl" || code=$?
@@ -18,11 +24,21 @@ fetch_key() { # the repository's key, checked in full, into $work/key.asc
     22) fail "$REPOSITORY/$KEY_FILE is not there: $(cat "$work/curl"). Has the repository $DISTRIBUTION on $(uname -m)? Is \`driver: {repository: …}\` right? Nothing was changed" ;;
     *) fail "cannot fetch $REPOSITORY/$KEY_FILE $(report_proxy): $(cat "$work/curl"). Nothing was changed; run again" ;;
     esac
+}
+
+repository_key() { # into $work/key.asc: the inventory's, or one of the full fingerprint that is pinned
+    where=$REPOSITORY/$KEY_FILE
+    if [ -n "$KEY" ]; then
+        where='`driver: {key: …}`'
+        echo "$KEY" | base64 -d >"$work/key"
+    else
+        fetch_key
+    fi
     mkdir -p -m 700 "$work/gnupg"
     gpg --homedir "$work/gnupg" --batch --show-keys --with-colons "$work/key" >"$work/keys" 2>/dev/null ||
-        fail "$REPOSITORY/$KEY_FILE is no OpenPGP key; nothing was changed"
+        fail "$where is no OpenPGP key; nothing was changed"
     found=$(awk -F: '$1 == "pub" { new = 1 } $1 == "fpr" && new { print $10; new = 0 }' "$work/keys")
-    [ "$found" = "$FINGERPRINT" ] || fail "the key at $REPOSITORY/$KEY_FILE has the fingerprint
+    [ "$found" = "${FINGERPRINT:-$found}" ] || fail "the key at $where has the fingerprint
 $(echo $found)
 and pinned is
 $FINGERPRINT; nothing was changed. Ask whoever runs the repository before you change the pin"
@@ -30,12 +46,21 @@ $FINGERPRINT; nothing was changed. Ask whoever runs the repository before you ch
         cp "$work/key" "$work/key.asc"
     else
         gpg --homedir "$work/gnupg" --batch --quiet --import "$work/key" &&
-            gpg --homedir "$work/gnupg" --batch --armor --export "$FINGERPRINT" >"$work/key.asc"
+            gpg --homedir "$work/gnupg" --batch --armor --export >"$work/key.asc"
     fi
 }
 
 place() { # place FILE PATH: a copy at PATH, moved there whole
     mkdir -p "${2%/*}" && cp "$1" "$2.fleet-new" && chmod 0644 "$2.fleet-new" && mv -fT "$2.fleet-new" "$2"
+}
+
+choose_branch() { # which one the repository has is known only now
+    [ -n "$BRANCH_ELSE" ] && [ -z "$VERSION" ] || return 0
+    while read -r set; do
+        ! pm_versions "${set%% *}" | grep -q "^$BRANCH\." || return 0
+    done <"$work/sets"
+    say "the repository has no driver of branch $BRANCH for $DISTRIBUTION; taking $BRANCH_ELSE"
+    BRANCH=$BRANCH_ELSE
 }
 
 pick() { # the newest version that a whole set has; its packages into $packages
@@ -130,10 +155,11 @@ build_log() { # why DKMS built nothing
     done
 }
 
-has_module() {
+has_module() { # both of what DKMS says: `nvidia, 580.95.05, …` (2.x), `nvidia/580.95.05, …` (3.x)
     [ "$(modinfo -k "$1" -F version nvidia 2>/dev/null)" = "$version" ] || return 1
     [ "$SIGNED" = no ] || return 0
-    ! command -v dkms >/dev/null || dkms status -k "$1" 2>/dev/null | grep -E "nvidia[/, ]+$version" | grep -q installed
+    ! command -v dkms >/dev/null ||
+        dkms status -k "$1" 2>/dev/null | grep -F "$version" | grep -qE '^nvidia[a-z-]*[/,].*: installed'
 }
 
 initramfs() { # only when the settings that keep nouveau out are newer than it

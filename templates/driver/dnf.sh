@@ -1,6 +1,6 @@
 # The driver step on dnf.
 dnf_run() {
-    dnf -y -q --setopt=retries=3 --disableplugin=versionlock "$@" </dev/null >"$work/dnf" 2>&1 && return
+    dnf -y -q --setopt=retries=3 --setopt=install_weak_deps=False --disableplugin=versionlock "$@" </dev/null >"$work/dnf" 2>&1 && return
     code=$?
     grep -vE '^$|^Last metadata' "$work/dnf" | tail -n 8 >&2 || :
     return $code
@@ -23,7 +23,7 @@ pm_commands() {
 
 pm_repository() {
     pm_commands curl curl gpg gnupg2
-    fetch_key
+    repository_key
     for list in $STALE; do
         list=/etc/yum.repos.d/$list
         [ -e "$list" ] || continue
@@ -39,22 +39,34 @@ pm_repository() {
         fail "dnf cannot use $REPOSITORY; the driver is unchanged"
     }
     dkms_source
+    tools
     enabled_stream >"$work/stream-before"
     stream "$STREAM"
 }
 
 pm_undo() { # the stream that was chosen for a driver that never came
-    [ ! -s "$work/stream-before" ] || [ -e "$work/begun" ] || (stream "$(cat "$work/stream-before")")
+    [ ! -s "$work/stream-before" ] || (stream "$(cat "$work/stream-before")")
 }
 
 dkms_source() { # dkms is in EPEL, and what it needs in the builder repository
     [ -z "$(dnf_ask repoquery dkms)" ] || return 0
     if [ -n "$BUILDER" ]; then
-        dnf_run config-manager --set-enabled "$BUILDER" ||
-            { command -v subscription-manager >/dev/null && subscription-manager repos --enable "$BUILDER" >/dev/null; } || :
+        # On RHEL subscription-manager owns the file that config-manager would write to.
+        if command -v subscription-manager >/dev/null; then
+            subscription-manager repos --enable "$BUILDER" >/dev/null || :
+        else
+            dnf_ask config-manager --help >/dev/null || dnf_run install 'dnf-command(config-manager)' || :
+            dnf_run config-manager --set-enabled "$BUILDER" || :
+        fi
     fi
     [ -z "$DKMS_RELEASE" ] || dnf_run install "$DKMS_RELEASE" || :
     [ -n "$(dnf_ask repoquery dkms)" ] || fail "no repository of this host has the package dkms; enable EPEL${BUILDER:+ and $BUILDER} (or a mirror of them), then run again. The driver is unchanged"
+}
+
+tools() { # what some kernels are built with, where it is offered
+    for name in $TOOLS; do
+        [ -z "$(pm_list "$name")" ] || dnf_run install "$name" || :
+    done
 }
 
 enabled_stream() { dnf_ask module list --enabled nvidia-driver | awk '$1 == "nvidia-driver" { print $2; exit }'; }
@@ -137,10 +149,7 @@ pm_try() {
     dnf_run --allowerasing install "$@" $(specs)
 }
 
-pm_install() {
-    : >"$work/begun"
-    pm_try && pm_lock
-}
+pm_install() { pm_try && pm_lock; }
 
 pm_purge() {
     if [ -x /usr/bin/nvidia-uninstall ]; then

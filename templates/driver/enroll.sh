@@ -9,7 +9,11 @@ enroll() { # returns only when the firmware knows the key
         fi
     fi
     [ -e "$MOK" ] || fail "dkms made no signing key $MOK; the driver is unchanged"
-    case $(mokutil --test-key "$MOK" 2>&1) in *'already enrolled'*) return 0 ;; esac
+    case $(mokutil --test-key "$MOK" 2>&1) in
+    *'already enrolled'*) return 0 ;;
+    # It would keep the password of the request before, which nobody has any more.
+    *'enrollment request'*) mokutil --revoke-import >/dev/null 2>&1 || : ;;
+    esac
     # Good for this one request, at the console of this one machine.
     password=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')
     printf '%s\n%s\n' "$password" "$password" | mokutil --import "$MOK" >"$work/mokutil" 2>&1 ||

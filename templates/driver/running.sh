@@ -1,5 +1,5 @@
 # What runs on the GPUs: stopped in NVIDIA's order, unloaded, loaded, started and proved.
-MODULES='nvidia_drm nvidia_modeset nvidia_uvm nvidia_peermem nvidia'
+# Their modules are found by who holds whom: besides nvidia_drm there may be gdrdrv or nvidia_fs.
 # Services of the driver's own family, in the order in which they have to stop.
 FAMILY_UNITS='nvidia-dcgm-exporter dcgm-exporter nvidia-dcgm dcgm nvsm nvsm-core nvidia-imex nvidia-persistenced nvidia-fabricmanager nvlsm'
 
@@ -12,13 +12,20 @@ loaded_version() {
 strangers() { # processes with a GPU open that are neither slices of ours nor the driver's own
     find /proc/[0-9]*/fd -lname '/dev/nvidia*' 2>/dev/null | cut -d/ -f3 | sort -un | while read -r pid; do
         group=$(cat "/proc/$pid/cgroup" 2>/dev/null) || continue
-        case $group in *ollama-*.service* | *dcgm*.service* | *nvsm*.service* | *nvidia-*.service* | *nvlsm.service*) continue ;; esac
-        echo "$(cat "/proc/$pid/comm" 2>/dev/null) (pid $pid)"
+        case $group in
+        *docker* | *libpod* | *cri-* | *kubepods*)
+            container=$(echo "$group" | grep -oE '[0-9a-f]{64}' | tail -n 1 | cut -c 1-12)
+            echo "$(cat "/proc/$pid/comm" 2>/dev/null) (pid $pid${container:+, container $container})"
+            continue
+            ;;
+        *ollama-*.service* | *dcgm*.service* | *nvsm*.service* | *nvidia-*.service* | *nvlsm.service*) continue ;;
+        esac
+        unit=$(echo "$group" | grep -oE '[^/]+\.(service|scope)' | tail -n 1)
+        echo "$(cat "/proc/$pid/comm" 2>/dev/null) (pid $pid${unit:+, $unit})"
     done
 }
 
-stop_family() {
-    : >"$work/stopped"
+stop_family() { # twice in a run that goes back: what the first call stopped is not forgotten
     for unit in $FAMILY_UNITS; do
         systemctl is-active --quiet "$unit" || continue
         echo "$unit" >>"$work/stopped"
@@ -33,18 +40,26 @@ start_family() { # what was stopped; containers' device lists name the driver's 
     done
 }
 
+modules() { # modules NAME: what is loaded on top of it, each before what it needs, and it itself
+    for holder in $(ls "/sys/module/$1/holders" 2>/dev/null); do
+        modules "$holder"
+    done
+    [ ! -d "/sys/module/$1" ] || echo "$1"
+}
+
 unload() { # all modules, or a reason on stderr and as many as there were
     [ -d /sys/module/nvidia ] || return 0
-    for module in $MODULES; do
-        [ -d "/sys/module/$module" ] || continue
+    { cat "$work/unloaded" 2>/dev/null || :; modules nvidia; } | awk '!seen[$0]++' >"$work/modules"
+    mv "$work/modules" "$work/unloaded"
+    while read -r module; do
         users=$(cat "/sys/module/$module/refcnt" 2>/dev/null || echo 0)
         dependants=$(ls "/sys/module/$module/holders" 2>/dev/null | wc -l)
         # What is loaded on top of it goes first; anything beyond that is somebody who uses it.
         [ "$users" -le "$dependants" ] || { echo "$module is in use by $((users - dependants)) more than its own modules" >&2; return 1; }
-    done
-    for module in $MODULES; do
-        [ ! -d "/sys/module/$module" ] || rmmod "$module" || { modprobe nvidia; return 1; } 2>/dev/null
-    done
+    done <"$work/unloaded"
+    while read -r module; do
+        [ ! -d "/sys/module/$module" ] || rmmod "$module" || { load; return 1; } 2>/dev/null
+    done <"$work/unloaded"
 }
 
 load() {
@@ -57,6 +72,9 @@ load() {
         return 1
     }
     modprobe nvidia-modeset 2>/dev/null || :
+    for module in $(cat "$work/unloaded" 2>/dev/null); do
+        modprobe "$module" 2>/dev/null || say "$module was loaded before, and does not load with this driver"
+    done
     ! command -v nvidia-modprobe >/dev/null || nvidia-modprobe -u -c=0 2>/dev/null || :
 }
 

@@ -13,7 +13,7 @@ from ollama_fleet.host.ahead import ahead
 from ollama_fleet.preflight import QUESTIONS
 from ollama_fleet.questions import END, MARK, Answer
 from ollama_fleet.render import render_host
-from tests.unit.test_checks import PLAN, healthy
+from tests.unit.test_checks import PLAN, assembled, healthy
 
 HARDWARE = {name: text for name, text in healthy().items() if name in QUESTIONS}
 
@@ -95,7 +95,7 @@ def host_data(**changes: list[str]) -> dict[str, Any]:
     """
     facts = {
         "asked": ("id -u", transcript(asked_answers())),
-        "verify": ("/api/generate", transcript(healthy())),
+        "verify": ("/api/generate", transcript(assembled(healthy()))),
     }
     answers = {key: changes.get(name, text) for name, (key, text) in facts.items()}
     wanted = PLAN.ollama

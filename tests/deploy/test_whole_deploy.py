@@ -14,7 +14,9 @@ HEAD = "from tests.deploy.converged import asked_answers, host_data, transcript\
 
 def pyinfra(folder: Path, hosts: str, *options: str) -> tuple[int, dict | None, str]:
     inventory = folder / "fake.py"
-    inventory.write_text(f"{HEAD}from tests.unit.test_checks import healthy\nhosts = {hosts}\n")
+    inventory.write_text(
+        f"{HEAD}from tests.unit.test_checks import assembled, healthy\nhosts = {hosts}\n"
+    )
     done = subprocess.run(
         [str(Path(sys.executable).parent / "pyinfra"), str(inventory), "deploy.py", *options],
         cwd=ROOT,
@@ -63,7 +65,7 @@ def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
         ("asked=['garbage']", "the host stopped answering: garbage"),
         ("asked=[]", "the host gave no answer"),
         ("asked=transcript(asked_answers())[:-3]", "the host stopped answering"),
-        ("verify=transcript({**healthy(), 'apps': ''})", "chat: weights on gpu failed"),
+        ("verify=transcript(assembled({**healthy(), 'apps': ''}))", "chat: weights on gpu failed"),
     ],
 )
 def test_a_bad_host_fails_alone(tmp_path: Path, fault: str, words: str) -> None:

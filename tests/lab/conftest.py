@@ -9,7 +9,7 @@ from lab.lab import Lab
 from tests.lab.fleet import ROOT, Fleet
 
 # Hosts of the scenarios and their hardware.
-HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "t8": "8x-rtx3090"}
+HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "td": "2x-rtx3090"}
 # Every host that the scenarios made, and nobody else's.
 MADE = {"t1", "mirror"}
 

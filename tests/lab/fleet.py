@@ -56,6 +56,13 @@ class Fleet:
         }
 
     @property
+    def mirrored_driver(self) -> dict[str, Any]:
+        """A `driver:` block for Debian 12 hosts: the lab's repository and the key that signs it."""
+        served = "compute/cuda/repos"
+        key = self.lab.paths.mirror / served / "debian12/x86_64/3bf863cc.pub"
+        return {"repository": f"{MIRROR}/{served}", "key": str(key)}
+
+    @property
     def inventory(self) -> Path:
         """The inventory as a Python file, written anew from what was added."""
         state = self.lab.paths.root

@@ -116,6 +116,23 @@ def test_pain_15_a_half_pinned_old_set_is_lifted_in_one_piece(
     assert "toolkit" not in fleet.sh(tc, "apt-get -s dist-upgrade | grep ^Inst || true")
 
 
+def test_an_installation_that_lost_its_power_is_finished(
+    fleet: Fleet, tc: str, serving: Callable[..., None]
+) -> None:
+    serving(container_runtime="docker")
+    assert fleet.deploy().code == 0
+    fleet.sh(tc, f"apt-get -qq remove -y {PACKAGES[1]} >/dev/null 2>&1")
+    # As dpkg leaves it when it is cut off: what it knows last of a package is not in its list yet.
+    fleet.sh(tc, "dpkg -s bash >/var/lib/dpkg/updates/0000")
+    assert "dpkg was interrupted" in fleet.sh(tc, "apt-get install -y bash 2>&1 || :")
+
+    run = fleet.deploy()
+
+    assert run.code == 0, run.text
+    assert "finishing what it was at" in run.text
+    assert fleet.sh(tc, INSTALLED) == "1.20.0-1"
+
+
 def test_pain_14_docker_is_installed_beside_an_empty_daemon_json(
     fleet: Fleet, tc: str, serving: Callable[..., None]
 ) -> None:

@@ -4,10 +4,12 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from lab.lab import Lab
+from tests.lab.conftest import bare
 from tests.lab.fleet import ROOT, Fleet
 
 CHAT = {"name": "chat", "gpus": [0], "port": 11434, "models": ["qwen3:8b"], "context": 8192}
@@ -15,35 +17,63 @@ CODE = {"name": "code", "gpus": [1], "port": 11435, "models": ["qwen2.5-coder:7b
 OPERATIONS = ("Preflight", "Ollama", "Slices", "Models", "Verify")
 
 
-@pytest.fixture
-def deployed(fleet: Fleet, t1: str) -> Fleet:
-    """A host with two slices, just deployed."""
-    fleet.add(t1, CHAT, CODE)
+@pytest.fixture(scope="module")
+def host(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """A host that was bare, with two slices, just deployed."""
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"), lab)
+    fleet.add(bare(lab, "td"), CHAT, CODE)
     run = fleet.deploy()
     assert run.code == 0, run.text
     return fleet
 
 
+@pytest.fixture
+def deployed(host: Fleet) -> Iterator[Fleet]:
+    """It, with these two slices; a test that changes them need not put them back."""
+    usual = dict(host.hosts)
+    yield host
+    if host.hosts != usual:
+        host.hosts = usual
+        assert host.deploy().code == 0
+
+
 def test_a_bare_host_ends_serving_from_both_gpus(deployed: Fleet) -> None:
     request = json.dumps({"model": "qwen3:8b", "prompt": "hello", "stream": False})
     answer = json.loads(
-        deployed.sh("t1", f"curl -s http://127.0.0.1:11434/api/generate -d '{request}'")
+        deployed.sh("td", f"curl -s http://127.0.0.1:11434/api/generate -d '{request}'")
     )
     assert answer["done"] and answer["response"]
-    apps = deployed.sh("t1", "nvidia-smi --query-compute-apps=gpu_uuid --format=csv,noheader")
-    uuids = deployed.sh("t1", "nvidia-smi --query-gpu=uuid --format=csv,noheader")
+    apps = deployed.sh("td", "nvidia-smi --query-compute-apps=gpu_uuid --format=csv,noheader")
+    uuids = deployed.sh("td", "nvidia-smi --query-gpu=uuid --format=csv,noheader")
     assert sorted(apps.split()) == sorted(uuids.split())
-    assert deployed.sh("t1", "sha256sum -c --quiet /var/lib/ollama/manifest") == ""
+    assert deployed.sh("td", "sha256sum -c --quiet /var/lib/ollama/manifest") == ""
+    assert persistence(deployed) == {"Enabled"}
+
+
+def persistence(fleet: Fleet) -> set[str]:
+    modes = "nvidia-smi --query-gpu=persistence_mode --format=csv,noheader"
+    return set(fleet.sh("td", modes).split())
+
+
+def test_persistence_that_somebody_switched_off_is_on_after_the_next_run(deployed: Fleet) -> None:
+    before = deployed.pids("td", "chat", "code")
+    deployed.sh("td", "nvidia-smi -i 1 -pm 0")
+    run = deployed.deploy()
+    assert run.code == 0, run.text
+    assert run.changed() == {"Slices | Run one unit per slice": ["td"]}
+    assert persistence(deployed) == {"Enabled"}
+    assert deployed.pids("td", "chat", "code") == before
+    assert deployed.deploy().changed() == {}
 
 
 def test_slices_are_hardened_and_reachable_from_the_host_only(deployed: Fleet) -> None:
     for name in ("chat", "code"):
         line = deployed.sh(
-            "t1", f"systemd-analyze security --no-pager ollama-{name}.service | tail -n 1"
+            "td", f"systemd-analyze security --no-pager ollama-{name}.service | tail -n 1"
         )
         exposure = float(line.rpartition(": ")[2].split()[0])
         assert exposure <= 1.5, line
-    listening = deployed.sh("t1", "ss -ltnH | awk '{print $4}'").split()
+    listening = deployed.sh("td", "ss -ltnH | awk '{print $4}'").split()
     assert {"127.0.0.1:11434", "127.0.0.1:11435"} <= set(listening)
     assert all(a.startswith("127.") or a.endswith((":22", ":5355")) for a in listening), listening
 
@@ -55,7 +85,7 @@ group=/sys/fs/cgroup$(systemctl show -p ControlGroup --value ollama-chat.service
 sh -c 'echo $$ >"$0/cgroup.procs"; for n in /dev/nvidia0 /dev/nvidia1 /dev/nvidiactl /dev/nvidia-uvm
 do (: <>$n) 2>/dev/null && echo "open $n" || echo "refused $n"; done' "$group"
 """
-    assert deployed.sh("t1", attempt).splitlines() == [
+    assert deployed.sh("td", attempt).splitlines() == [
         "open /dev/nvidia0",
         "refused /dev/nvidia1",
         "open /dev/nvidiactl",
@@ -69,47 +99,47 @@ group=/sys/fs/cgroup$(systemctl show -p ControlGroup --value ollama-chat.service
 sh -c 'echo $$ >"$0/cgroup.procs"
 curl -s --max-time 3 -o /dev/null http://10.77.0.2/ && echo out || echo shut' "$group"
 """
-    assert deployed.sh("t1", attempt) == "shut"
+    assert deployed.sh("td", attempt) == "shut"
     assert (
-        deployed.sh("t1", "curl -s --max-time 3 -o /dev/null http://10.77.0.2/ && echo out")
+        deployed.sh("td", "curl -s --max-time 3 -o /dev/null http://10.77.0.2/ && echo out")
         == "out"
     )
 
 
 def test_a_second_run_changes_nothing_and_restarts_nothing(deployed: Fleet) -> None:
-    before = deployed.pids("t1", "chat", "code")
+    before = deployed.pids("td", "chat", "code")
     run = deployed.deploy()
     assert run.code == 0
     assert run.changed() == {}
-    assert deployed.pids("t1", "chat", "code") == before
+    assert deployed.pids("td", "chat", "code") == before
 
 
 def test_a_changed_slice_restarts_alone(deployed: Fleet) -> None:
-    before = deployed.pids("t1", "chat", "code")
-    deployed.add("t1", CHAT, CODE | {"context": 2048})
+    before = deployed.pids("td", "chat", "code")
+    deployed.add("td", CHAT, CODE | {"context": 2048})
 
     look = deployed.look("--diff")
     assert look.code == 0
     assert '-Environment="OLLAMA_CONTEXT_LENGTH=4096"' in look.text
     assert '+Environment="OLLAMA_CONTEXT_LENGTH=2048"' in look.text
-    assert deployed.pids("t1", "chat", "code") == before
+    assert deployed.pids("td", "chat", "code") == before
 
     run = deployed.deploy()
-    after = deployed.pids("t1", "chat", "code")
-    assert run.changed() == {"Slices | Run one unit per slice": ["t1"]}
+    after = deployed.pids("td", "chat", "code")
+    assert run.changed() == {"Slices | Run one unit per slice": ["td"]}
     assert after["chat"] == before["chat"] and after["code"] != before["code"]
     assert "OLLAMA_CONTEXT_LENGTH=2048" in deployed.sh(
-        "t1", f"tr '\\0' '\\n' </proc/{after['code']}/environ"
+        "td", f"tr '\\0' '\\n' </proc/{after['code']}/environ"
     )
 
 
 def test_a_removed_slice_is_gone_and_its_neighbour_untouched(deployed: Fleet) -> None:
-    before = deployed.pids("t1", "chat")
-    deployed.add("t1", CHAT)
+    before = deployed.pids("td", "chat")
+    deployed.add("td", CHAT)
     assert deployed.deploy().code == 0
-    assert deployed.pids("t1", "chat") == before
+    assert deployed.pids("td", "chat") == before
     left = deployed.sh(
-        "t1", "find /etc/systemd/system -name '*ollama-code*'; ss -ltnH 'sport = 11435'"
+        "td", "find /etc/systemd/system -name '*ollama-code*'; ss -ltnH 'sport = 11435'"
     )
     assert left == ""
     assert deployed.deploy().changed() == {}
@@ -117,50 +147,51 @@ def test_a_removed_slice_is_gone_and_its_neighbour_untouched(deployed: Fleet) ->
 
 def test_slices_that_swap_gpus_and_names_end_as_planned(deployed: Fleet) -> None:
     deployed.add(
-        "t1",
+        "td",
         {**CHAT, "gpus": [1], "port": 11435},
         {**CODE, "name": "coder", "gpus": [0], "port": 11434},
     )
     run = deployed.deploy()
     assert run.code == 0, run.text
     units = deployed.sh(
-        "t1", "systemctl list-units --plain --no-legend 'ollama-*' | awk '{print $1}'"
+        "td", "systemctl list-units --plain --no-legend 'ollama-*' | awk '{print $1}'"
     )
     assert units.split() == ["ollama-chat.service", "ollama-coder.service"]
-    uuids = deployed.sh("t1", "nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
+    uuids = deployed.sh("td", "nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
     for name, gpu, port in (("chat", 1, 11435), ("coder", 0, 11434)):
-        pid = deployed.pids("t1", name)[name]
-        environment = deployed.sh("t1", f"tr '\\0' '\\n' </proc/{pid}/environ").splitlines()
+        pid = deployed.pids("td", name)[name]
+        environment = deployed.sh("td", f"tr '\\0' '\\n' </proc/{pid}/environ").splitlines()
         assert f"CUDA_VISIBLE_DEVICES={uuids[gpu]}" in environment
         assert f"OLLAMA_HOST=127.0.0.1:{port}" in environment
     assert deployed.deploy().changed() == {}
 
 
 def test_slices_come_back_after_a_reboot(deployed: Fleet) -> None:
-    deployed.lab.reboot("t1")
+    deployed.lab.reboot("td")
     deployed.sh(
-        "t1", "timeout 60 sh -c 'until systemctl is-active -q ollama-code; do sleep 0.2; done'"
+        "td", "timeout 60 sh -c 'until systemctl is-active -q ollama-code; do sleep 0.2; done'"
     )
     order = deployed.sh(
-        "t1",
+        "td",
         "journalctl -b -o short-monotonic -t systemd --no-pager | grep -oE "
         "'(Starting|Started|Finished) (ollama-devices|ollama-chat|ollama-code)'",
     )
     words = order.splitlines()
     assert words.index("Finished ollama-devices") < words.index("Starting ollama-chat")
     assert words.index("Started ollama-chat") < words.index("Starting ollama-code")
+    assert persistence(deployed) == {"Enabled"}
     run = deployed.deploy()
     assert run.code == 0, run.text
     assert run.changed() == {}
 
 
 def test_a_crashed_slice_comes_back_by_itself(deployed: Fleet) -> None:
-    before = deployed.pids("t1", "chat", "code")
-    deployed.sh("t1", f"kill -KILL {before['chat']}")
+    before = deployed.pids("td", "chat", "code")
+    deployed.sh("td", f"kill -KILL {before['chat']}")
     deployed.sh(
-        "t1", "timeout 30 sh -c 'until curl -fs 127.0.0.1:11434/api/version; do sleep 0.2; done'"
+        "td", "timeout 30 sh -c 'until curl -fs 127.0.0.1:11434/api/version; do sleep 0.2; done'"
     )
-    after = deployed.pids("t1", "chat", "code")
+    after = deployed.pids("td", "chat", "code")
     assert after["chat"] != before["chat"] and after["code"] == before["code"]
 
 
@@ -236,20 +267,6 @@ def test_a_taken_port_is_told_at_once(fleet: Fleet, t1: str) -> None:
     assert "ollama-chat.service does not start; its last words:" in run.text
     assert "address already in use" in run.text
     assert time.monotonic() - started < 60
-
-
-def test_slices_wait_for_a_driver_that_comes_late(deployed: Fleet) -> None:
-    deployed.lab.fault("t1", "uvm-missing")
-    deployed.lab.reboot("t1")
-    deployed.sh("t1", "sleep 5")
-    assert deployed.lab.ssh("t1", "curl -fs 127.0.0.1:11434/api/version").returncode != 0
-    deployed.lab.clear("t1", "uvm-missing")
-    deployed.sh(
-        "t1", "timeout 90 sh -c 'until systemctl is-active -q ollama-code; do sleep 0.5; done'"
-    )
-    run = deployed.deploy()
-    assert run.code == 0, run.text
-    assert run.changed() == {}
 
 
 def test_a_user_with_sudo_does_as_well_as_root(fleet: Fleet, t1: str) -> None:

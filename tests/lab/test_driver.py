@@ -16,7 +16,7 @@ HOST = "drv1"
 LOADED = "sed -nE '1s/.*Module +(for [^ ]+ +)?([0-9.]+).*/\\2/p' /proc/driver/nvidia/version"
 SLICE = {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
 # Which of the mirror's keys signs the repository of a distribution.
-KEYS = {"debian-13": "cuda-debian13", "rocky": "cuda-rhel"}
+KEYS = {"debian-13": "cuda-debian13", "rocky-10.0": "cuda-rhel10", "rocky": "cuda-rhel"}
 
 Deploy = Callable[..., Run]
 
@@ -75,6 +75,7 @@ BARE = [
     ("bare-ubuntu2404-2x-rtx3090", "580.105.08", "Open"),
     ("bare-rocky8-2x-rtx3090", "580.105.08", "Open"),
     ("bare-rocky9-2x-rtx3090", "580.105.08", "Open"),
+    ("bare-rocky10-2x-rtx3090", "580.105.08", "Open"),
     ("bare-1x-gtx1080", "580.105.08", "x86_64 Kernel Module"),
     ("bare-1x-rtx-pro-6000", "580.105.08", "Open"),
     ("secureboot-ubuntu2404-1x-rtx3060", "580.95.05", "Open"),

@@ -102,7 +102,9 @@ def test_an_a100_is_cut_into_seven_and_slices_serve_from_their_own(seven: Fleet)
     assert good(seven) == {}
 
 
-def test_after_a_reboot_instances_are_there_before_the_slices(seven: Fleet, lab: Lab) -> None:
+def test_pain_10_after_a_reboot_instances_are_there_before_the_slices(
+    seven: Fleet, lab: Lab
+) -> None:
     lab.reboot("g1")
     seven.sh("g1", "systemctl start ollama.target ollama-small.service ollama-small-3.service")
     assert [profile for profile, _ in instances(seven, "g1")] == SEVEN
@@ -169,6 +171,51 @@ def test_instances_that_somebody_destroyed_come_back_with_the_next_start(seven: 
     assert [profile for profile, _ in instances(seven, "g1")] == SEVEN
 
 
+def test_a_step_that_fails_leaves_no_drained_slice_behind(seven: Fleet) -> None:
+    before = (instances(seven, "g1"), seven.pids("g1", *SLICES, "whole"))
+    asked(seven, "g1", MIXED, *PARTS, WHOLE)
+    # What comes after the GPUs needs nothing more than what is there; what may fail comes before.
+    seven.sh("g1", "rm -rf /opt/ollama/*/.sha256 /opt/ollama/download; touch /opt/ollama/download")
+    run = seven.deploy()
+    assert run.code == 1 and "Ollama" in run.text
+    assert (instances(seven, "g1"), seven.pids("g1", *SLICES, "whole")) == before
+
+
+def test_ecc_that_waits_for_a_reboot_stops_no_slice(seven: Fleet) -> None:
+    asked(seven, "g1", MIXED, *PARTS, WHOLE, gpu_settings=[{"gpus": [0], "ecc": False}])
+    run = seven.deploy()
+    assert run.code == 1 and "it waits for a reboot" in run.text
+    seven.sh("g1", "systemctl is-active ollama-large ollama-small ollama-small-2 ollama-whole")
+    seven.lab.reboot("g1")
+    seven.sh("g1", "systemctl start ollama.target ollama-whole")
+    assert good(seven) == {}
+
+
+def test_without_its_layout_a_slice_keeps_its_instance_and_a_deploy_mends_it(seven: Fleet) -> None:
+    own = visible(seven, "g1", *SLICES)
+    seven.sh("g1", "rm /etc/ollama/gpus; systemctl restart ollama-small")
+    assert visible(seven, "g1", *SLICES) == own
+    assert "/etc/ollama/gpus is missing" in seven.sh("g1", "journalctl -b -u ollama-devices")
+    assert list(good(seven)) == ["Slices | Run one unit per slice"]
+    assert good(seven) == {}
+
+
+def test_a_deploy_hands_over_instances_that_somebody_made_anew(seven: Fleet) -> None:
+    two = {"name": "small", "model": "qwen3:0.6b", "replicas": 2, "mig": "2g.20gb"}
+    asked(seven, "g1", ["2g.20gb"] * 2, two, WHOLE)
+    good(seven)
+    before = instances(seven, "g1")
+    seven.sh("g1", "pkill -f '[l]lama-server'; sleep 1")
+    # Three of them, and the first is removed: the same layout, but it is another pair.
+    for options in ("-dci", "-dgi", "-cgi 2g.20gb,2g.20gb,2g.20gb -C", "-gi 3 -dci", "-gi 3 -dgi"):
+        seven.sh("g1", f"nvidia-smi mig -i 0 {options}")
+    made = instances(seven, "g1")
+    assert len(made) == 2 and made != before
+    assert "GPUs | Cut and set the GPUs" in good(seven)
+    assert visible(seven, "g1", "small", "small-2") == [uuid for _, uuid in made]
+    assert good(seven) == {}
+
+
 def test_a_slice_without_its_instance_does_not_serve_from_the_cpu(seven: Fleet) -> None:
     hold(seven, instances(seven, "g1")[6][1])
     before = visible(seven, "g1", "small-2", "small-3")
@@ -192,7 +239,9 @@ def test_a_whole_gpu_that_was_left_in_mig_mode_is_made_whole(seven: Fleet) -> No
     assert good(seven) == {}
 
 
-def test_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(lab: Lab, tmp_path: Path) -> None:
+def test_pain_10_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(
+    lab: Lab, tmp_path: Path
+) -> None:
     bare(lab, "g8", "1x-h100")
     fleet = inventory(tmp_path, lab, "g8", MIXED, *PARTS)
     good(fleet)
@@ -203,7 +252,7 @@ def test_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(lab: Lab, tmp_pat
     assert good(fleet) == {}
 
 
-def test_who_keeps_a_mode_from_taking_effect_is_named(lab: Lab, tmp_path: Path) -> None:
+def test_pain_11_who_keeps_a_mode_from_taking_effect_is_named(lab: Lab, tmp_path: Path) -> None:
     bare(lab, "g1", "2x-a100-80gb")
     fleet = inventory(tmp_path, lab, "g1", MIXED, *PARTS)
     hold(fleet, "", WATCH)

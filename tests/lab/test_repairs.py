@@ -21,21 +21,26 @@ def serving(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     return fleet
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
+DAMAGE = {
+    "directories, rights and the binary": [
         "rm -rf /var/lib/ollama/home; systemctl restart ollama-chat || true",
         "chmod 000 /var/lib/ollama/models; chown -R root: /var/lib/ollama/models",
         "rm /opt/ollama/0.32.15/bin/ollama",
+    ],
+    "the link, the target and what is enabled": [
         "rm /opt/ollama/current /var/lib/ollama/manifest",
-        f"rm {UNITS}/ollama-chat.service && systemctl mask -q ollama-chat",
         "systemctl disable -q ollama-chat ollama.target",
-        "systemctl stop ollama-chat",
         f"rm {UNITS}/ollama.target; systemctl daemon-reload",
     ],
-)
-def test_damage_is_repaired_by_one_run(serving: Fleet, damage: str) -> None:
-    serving.sh("t1", damage)
+    "a masked unit": [f"rm {UNITS}/ollama-chat.service && systemctl mask -q ollama-chat"],
+    "a stopped slice": ["systemctl stop ollama-chat"],
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGE.values()), ids=list(DAMAGE))
+def test_damage_is_repaired_by_one_run(serving: Fleet, damage: list[str]) -> None:
+    for each in damage:
+        serving.sh("t1", each)
     run = serving.deploy()
     assert run.code == 0, run.text
     assert run.changed() != {}

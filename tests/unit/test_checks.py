@@ -21,7 +21,7 @@ SIZE = 6_000 * 2**20
 def row(position: int, memory: str = "24576", ecc: str = "[N/A]", driver: str = "580.95.05") -> str:
     return (
         f"{position}, {UUIDS[position]}, NVIDIA GeForce RTX 3090, 00000000:1{position}:00.0, {driver}, "
-        f"{memory}, 100, 8.6, 40, Enabled, {ecc}"
+        f"{memory}, 100, 8.6, 40, Enabled, {ecc}, [N/A], [N/A]"
     )
 
 
@@ -70,7 +70,6 @@ def healthy() -> dict[str, str]:
         ),
         "driver": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release",
         "uvm": "",
-        "mig": "",
         "pci": "0000:10:00.0 0x10de 0x030000\n0000:11:00.0 0x10de 0x030000",
         "units": "\n\n".join(
             f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}\n"
@@ -102,8 +101,21 @@ def healthy() -> dict[str, str]:
     return answers
 
 
+def assembled(texts: dict[str, str]) -> dict[str, str]:
+    """What is told of each slice by itself above comes in one answer for all."""
+    whole = {name: text for name, text in texts.items() if " " not in name or "contain" in name}
+    whole |= {"devices": "", "generations": "", "api": whole["api"] + whole.pop("ps", "")}
+    for name, text in texts.items():
+        kind, _, item = name.partition(" ")
+        if kind == "devices":
+            whole[kind] += "".join(f"ollama-{item}.service {row}\n" for row in text.splitlines())
+        elif kind == "generation":
+            whole["generations"] += "".join(f"{item}:{row}\n" for row in text.splitlines())
+    return whole
+
+
 def judged(changes: dict[str, str] | None = None, codes: dict[str, int] | None = None):
-    texts = {**healthy(), **(changes or {})}
+    texts = assembled({**healthy(), **(changes or {})})
     answers = {name: Answer(text, (codes or {}).get(name, 0)) for name, text in texts.items()}
     return judge(PLAN, answers)
 
@@ -123,7 +135,7 @@ def test_a_healthy_host_passes_every_check() -> None:
 
 
 def test_answers_of_the_example_are_the_ones_that_are_asked_for() -> None:
-    assert set(verification_questions(PLAN)) == set(healthy())
+    assert set(verification_questions(PLAN)) == set(assembled(healthy()))
 
 
 FAULTS = {

@@ -11,7 +11,7 @@ from ollama_fleet.cli import ask_host
 from ollama_fleet.cli.ask_host import Spoken, command, login
 from tests.unit.fleet_cli import fleet, fleet_json
 
-GPU = "{n}, GPU-{n}, {name}, 00000000:{bus}:00.0, 580.95.05, {mib}, {used}, 8.6, 40, Enabled, 0"
+GPU = "{n}, GPU-{n}, {name}, 00000000:{bus}:00.0, 580.95.05, {mib}, {used}, 8.6, 40, Enabled, 0, [N/A], [N/A]"
 PCI = "0000:{bus}:00.0 0x10de 0x030000"
 BUSES = ("17", "31", "65")
 
@@ -118,7 +118,7 @@ def test_a_gpu_that_no_table_has_is_described_in_the_inventory(answers, tmp_path
 def test_a_gpu_in_use_and_one_that_is_lost_are_noted(answers) -> None:
     answers(host(RTX_3090, used=9000))
     assert "9000 MiB are in use" in fleet("discover", "gpu01").stdout
-    lost = "0, GPU-0, NVIDIA GeForce RTX 3090, 00000000:17:00.0, 580.95.05" + ", ERR!" * 6
+    lost = "0, GPU-0, NVIDIA GeForce RTX 3090, 00000000:17:00.0, 580.95.05" + ", ERR!" * 8
     answers(host(RTX_3090, smi=(lost, 0)))
     text = fleet("discover", "gpu01").stdout
     assert "is lost" in text and yaml.safe_load(text)["hosts"]["gpu01"]["slices"] == []

@@ -1,5 +1,7 @@
 """The script that exchanges a driver, as text and as shell."""
 
+import base64
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -53,10 +55,12 @@ def test_the_repository_and_its_key_are_settings() -> None:
 
 
 def test_a_proxy_is_for_everything_but_the_host_itself() -> None:
-    assert "https_proxy=http://proxy:3128 no_proxy=127.0.0.1,localhost" in script(
-        bare(), proxy="http://proxy:3128"
+    found = Provision(proxy="http://proxy:3128").environment
+    assert (
+        found["http_proxy"] == found["https_proxy"] == found["HTTPS_PROXY"] == "http://proxy:3128"
     )
-    assert "https_proxy=" not in script(bare())
+    assert "127.0.0.1" in found["no_proxy"]
+    assert Provision().environment == {}
 
 
 def test_a_fresh_host_is_neither_drained_nor_unloaded() -> None:
@@ -110,3 +114,46 @@ def test_the_fabric_manager_of_somebody_elses_driver_pins_nothing() -> None:
 def test_what_a_cut_off_run_left_is_finished_in_the_same_version() -> None:
     text = script(managed(pinned=None))
     assert text.endswith("whole") and "VERSION=580.95.05\n" in text and "UNLOAD=no\n" in text
+
+
+def test_a_key_of_the_inventory_is_sent_and_needs_no_fingerprint() -> None:
+    ten = bare(os_id="rocky", os_version="10.0")
+    text = script(ten, DriverRequest(key="bWluZQ=="))
+    assert "KEY=bWluZQ==\n" in text and "FINGERPRINT=''\n" in text
+    both = DriverRequest(key="bWluZQ==", key_fingerprint="ab" * 20)
+    assert f"FINGERPRINT={'AB' * 20}\n" in script(bare(), both)
+    assert "KEY=''\n" in script(bare())
+
+
+def test_another_branch_is_only_taken_for_who_asked_for_none() -> None:
+    assert "BRANCH=580\n" in script(bare()) and "BRANCH_ELSE=595\n" in script(bare())
+    assert "BRANCH_ELSE=''\n" in script(bare(), DriverRequest(branch=580))
+    pascal = bare(os_version="13", gpu_ids=(0x1B80,))
+    assert "BRANCH=580\n" in script(pascal) and "BRANCH_ELSE=''\n" in script(pascal)
+    assert "BRANCH_ELSE=''\n" in script(*CASES["rocky"])  # its stream says the branch
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_fetched_from_a_place_that_the_inventory_does_not_know(case: str) -> None:
+    state, request = CASES[case]
+    mirror = "https://mirror.example/cuda"
+    asked = replace(request or DriverRequest(), repository=mirror, key="bWluZQ==")
+    text = script(state, asked)
+    places = set(re.findall(r"\b(?:https?|ftp)://[^\s'\"$]+", text + _decoded(text)))
+    assert not [url for url in places if not url.startswith((mirror, "http://127.0.0.1"))]
+
+
+def _decoded(text: str) -> str:
+    """The files inside a script, which are base64-coded or quoted."""
+    coded = re.findall(r"echo ([A-Za-z0-9+/=]{40,}) \|", text)
+    return "\n".join(base64.b64decode(item).decode() for item in coded)
+
+
+def test_arm_servers_build_with_what_their_kernels_need() -> None:
+    key = DriverRequest(key="bWluZQ==")
+    ten = bare(os_id="rocky", os_version="10.0", machine="aarch64")
+    text = script(ten, key)
+    assert "TOOLS=unzboot\n" in text and "/rhel10/sbsa\n" in text
+    assert "TOOLS=''\n" in script(bare(os_id="rocky", os_version="10.0"), key)
+    debian = script(bare(machine="aarch64"))
+    assert "HEADERS_NEXT=linux-headers-arm64\n" in debian and "/debian12/sbsa\n" in debian

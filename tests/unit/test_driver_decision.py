@@ -47,8 +47,6 @@ REFUSED = [
     (ANY, bare(gpu_ids=(PASCAL, BLACKWELL)), "no driver has both"),
     (ANY, bare(os_id="fedora", os_version="42"), "fedora 42 is none"),
     (DriverRequest(branch=595), bare(gpu_ids=(PASCAL,)), "set `driver: {branch: 580}`"),
-    (ANY, bare(os_version="13", gpu_ids=(PASCAL,)), "begins with 590 there"),
-    (DriverRequest(branch=580), bare(os_version="13"), "begins with 590 there"),
     (DriverRequest(version="570.86.15"), bare(gpu_ids=(BLACKWELL,)), "need 575.51.03 or newer"),
     (ANY, bare(os_id="rocky", os_version="10.0"), "key_fingerprint"),
     (ANY, bare(secure_boot=True), "Secure Boot is on"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal
+from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal, unsafe
 from ollama_fleet.driver.state import KernelState, State
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import DriverRequest, Provision
@@ -61,3 +61,13 @@ def test_a_host_that_serves_is_not_rebooted_without_a_word() -> None:
 def test_a_reboot_that_is_not_allowed_is_explained(asked: str | None, words: str) -> None:
     said = refusal(["nouveau holds the GPUs"], managed(slices=("ollama-chat.service",)), asked)
     assert "nouveau holds" in said[0] and words in said[1] and "reboot: auto" in said[1]
+
+
+def test_pain_2_no_reboot_into_a_kernel_without_the_driver() -> None:
+    newer = on_disk(None, "6.1.0-30-amd64")
+    words = unsafe(driven(kernels=(on_disk("580.95.05"), newer)))
+    assert words and "6.1.0-30-amd64" in words and "without GPUs" in words
+    assert unsafe(driven()) is None
+    assert (
+        unsafe(driven(kernels=(on_disk("580.95.05"), on_disk("580.95.05", newer.release)))) is None
+    )

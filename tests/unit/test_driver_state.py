@@ -1,5 +1,9 @@
 """What a host answers about its driver, read from text; what is no number is None."""
 
+import os
+import subprocess
+from pathlib import Path
+
 from ollama_fleet.driver.questions import questions
 from ollama_fleet.driver.state import Package, State, read_state
 from ollama_fleet.planner.provision import DriverRequest
@@ -62,6 +66,47 @@ def test_packages_that_are_removed_or_half_installed_are_told_apart() -> None:
     )
 
 
+def test_kernels_of_packages_are_no_driver() -> None:
+    found = state(
+        packages="ii |linux-image-generic|6.8.0\nrc |linux-image-6.1|6.1\nii |nvidia-smi|580.95.05-1"
+    )
+    assert found.images == ("linux-image-generic",)
+    assert [package.name for package in found.packages] == ["nvidia-smi"]
+
+
+def test_modinfo_is_called_once_for_each_kernel(tmp_path: Path) -> None:
+    """Against a stand-in that knows the module of one kernel, and Debian's name for it on another."""
+    for kernel in ("6.1.0-28", "6.1.0-30", "6.1.0-31"):
+        (tmp_path / kernel / "kernel").mkdir(parents=True)
+    program = tmp_path / "modinfo"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$*" >>{tmp_path}/calls
+case "$*" in
+"-k 6.1.0-28 nvidia" | "-k 6.1.0-30 nvidia-current") ;;
+*) exit 1 ;;
+esac
+printf '%s\\n' 'filename:       /x' 'srcversion:     1' 'alias:          pci:v*d*' \\
+    'version:        580.95.05' 'license:        Dual MIT/GPL' 'parm:           version:x'
+"""
+    )
+    program.chmod(0o755)
+    asked = questions(DriverRequest())["driver.kernels"].replace("/lib/modules", str(tmp_path))
+    done = subprocess.run(
+        ["sh", "-c", asked],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "6.1.0-28 no 580.95.05 Dual MIT/GPL",
+        "6.1.0-30 no 580.95.05 -",
+        "6.1.0-31 no - -",
+    ]
+    assert len((tmp_path / "calls").read_text().splitlines()) == 5
+
+
 def test_a_packages_version_holds_the_drivers() -> None:
     for text in ("580.95.05-1", "3:580.95.05-1.el9", "580.95.05-0ubuntu0.24.04.1"):
         assert Package("x", text).driver_version == "580.95.05"
@@ -104,3 +149,13 @@ def test_the_last_line_of_the_persistence_daemons_unit_counts() -> None:
 
 def test_a_pin_that_is_no_version_is_none() -> None:
     assert state(pinned="580.95.05").pinned == "580.95.05" and state(pinned="").pinned is None
+
+
+def test_a_package_that_somebody_holds_is_not_half_installed() -> None:
+    held = state(packages="hi |nvidia-driver-cuda|580.95.05-1\nhi |linux-image-6.1.0-28-amd64|6.1")
+    assert [item.broken for item in held.packages] == [False]
+    assert held.images == ("linux-image-6.1.0-28-amd64",)
+    half = state(
+        packages="iF |nvidia-driver-cuda|580.95.05-1\nhU |libnvidia-ml1|1\niiR|nvidia-smi|1"
+    )
+    assert [item.broken for item in half.packages] == [True, True, True]

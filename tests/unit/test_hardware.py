@@ -1,8 +1,12 @@
 """Text of nvidia-smi, /proc and PCI; the odd lines are recorded ones."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from ollama_fleet.hardware import (
+    HARDWARE_QUESTIONS,
     Gpu,
     normal_bus_id,
     number,
@@ -16,10 +20,10 @@ from ollama_fleet.hardware import (
 from ollama_fleet.questions import Answer
 
 SMI = """\
-0, GPU-b, NVIDIA GeForce RTX 3090, 00000000:65:00.0, 580.95.05, 24576, 312, 8.6, 41, Enabled, [N/A]
-1, GPU-a, NVIDIA GeForce RTX 3090, 00000000:17:00.0, 580.95.05, 24576, 1, 8.6, 38, Disabled, 0
+0, GPU-b, NVIDIA RTX A5000, 00000000:65:00.0, 580.95.05, 24576, 312, 8.6, 41, Enabled, [N/A], [N/A], [N/A]
+1, GPU-a, NVIDIA GeForce RTX 3090, 00000000:17:00.0, 580.95.05, 24576, 1, 8.6, 38, Disabled, 0, [N/A], [N/A]
 """
-LOST = "2, GPU-c, NVIDIA H100, 00000000:1A:00.0, 580.95.05, " + ", ".join(["[GPU is lost]"] * 6)
+LOST = "2, GPU-c, NVIDIA H100, 00000000:1A:00.0, 580.95.05, " + ", ".join(["[GPU is lost]"] * 8)
 MINORS = """\
 /proc/driver/nvidia/gpus/0000:17:00.0/information:Device Minor: \t 1
 /proc/driver/nvidia/gpus/0000:65:00.0/information:Device Minor: \t 0
@@ -102,5 +106,24 @@ def test_nvidia_smi_s_complaint_is_kept_when_it_shows_no_gpus() -> None:
 
 
 def test_a_row_without_an_index_is_no_gpu_0() -> None:
-    row = "[Unknown Error], GPU-1, NVIDIA H100, 00000000:1A:00.0, 580.95.05, 1, 1, 9.0, 1, Enabled, 0"
+    row = (
+        "[Unknown Error], GPU-1, NVIDIA H100, 00000000:1A:00.0, 580.95.05, 1, 1, 9.0, 1, Enabled, 0"
+    )
+    row += ", [N/A], [N/A]"
     assert parse_gpus(row, {}) == ()
+
+
+@pytest.mark.parametrize(("driver", "seen"), [("nvidia", True), ("vfio-pci", False), (None, True)])
+def test_a_card_that_is_handed_to_a_virtual_machine_is_not_counted(
+    tmp_path: Path, driver: str | None, seen: bool
+) -> None:
+    function = tmp_path / "devices/0000:17:00.0"
+    function.mkdir(parents=True)
+    (function / "vendor").write_text("0x10de\n")
+    (function / "class").write_text("0x030000\n")
+    if driver:
+        (tmp_path / f"drivers/{driver}").mkdir(parents=True)
+        (function / "driver").symlink_to(f"../../drivers/{driver}")
+    asked = HARDWARE_QUESTIONS["pci"].replace("/sys/bus/pci", str(tmp_path))
+    done = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True)
+    assert parse_pci(done.stdout) == (("0000:17:00.0",) if seen else ())

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from lab.profile import profile_names
+
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "from lab.cli import main; main()"
@@ -41,3 +43,8 @@ def test_tables_list_every_row(verb: str) -> None:
     wanted = {"profiles": "8x-h100", "faults": "network-cut"}[verb]
     assert answer.returncode == 0
     assert wanted in answer.stdout
+
+
+def test_a_profile_is_one_line_with_its_whole_name() -> None:
+    names = [line.split()[0] for line in lab("profiles").stdout.splitlines()[1:]]
+    assert names == profile_names()

@@ -123,6 +123,25 @@ def test_late_branch_packages_of_ubuntu_2204_are_empty() -> None:
     assert "/usr/bin/nvidia-smi" in early.files
 
 
+def test_the_repository_of_debian_13_begins_with_590() -> None:
+    there = {each.label for each in of(f"{CUDA}/debian13/x86_64")}
+    assert any("590.48.01" in label for label in there)
+    assert not any("580" in label for label in there)
+
+
+def test_repositories_are_signed_with_the_key_that_their_original_names() -> None:
+    rows = load_repositories()
+    files = {name: rows[f"{CUDA}/{name}/x86_64"]["key_file"] for name in ARCHIVES}
+    assert files == {
+        **dict.fromkeys(("ubuntu2204", "ubuntu2404", "debian12"), "3bf863cc.pub"),
+        "debian13": "8793F200.pub",
+        **dict.fromkeys(("rhel8", "rhel9"), "D42D0685.pub"),
+        "rhel10": "CDF6BA43.pub",
+    }
+    keys = {rows[f"{CUDA}/{name}/x86_64"]["key"] for name in ARCHIVES}
+    assert len(keys) == len(set(files.values()))
+
+
 def test_a_pinning_package_allows_downgrades_and_excludes_the_others() -> None:
     pin = one(f"{CUDA}/debian12/x86_64", "nvidia-driver-pinning-580", "580-1")
     text = pin.files["/etc/apt/preferences.d/nvidia-driver-pin"]["text"]
@@ -228,6 +247,14 @@ def test_each_distribution_says_who_it_is() -> None:
     assert "[powertools]" in said["rocky-8"]["etc/yum.repos.d/lab.repo"]
     assert "[crb]" in said["rocky-10"]["etc/yum.repos.d/lab.repo"]
     assert said["rocky-9"]["etc/dnf/vars/releasever"] == "9\n"
+
+
+def test_a_newer_kernel_can_be_had_where_the_profile_says_so() -> None:
+    sources = "etc/apt/sources.list.d/lab.sources"
+    assert "Suites: noble\n" in flavours.files("ubuntu-24.04")[sources]
+    assert "Suites: noble noble-updates\n" in flavours.files("ubuntu-24.04", True)[sources]
+    off, on = (flavours.files("rocky-9", on)["etc/yum.repos.d/lab.repo"] for on in (False, True))
+    assert (off.count("enabled=1"), on.count("enabled=1")) == (2, 3)
 
 
 def test_only_hosts_of_the_el_family_stand_on_the_dnf_layer() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab import flavours
 from lab.errors import UsageError
 from lab.profile import hardware, load_cards, load_profile, load_topology, profile_names
+from lab.state import PACKAGE
 
 REQUIRED = {
     "2x-rtx3090": (2, 24576),
@@ -80,7 +82,7 @@ def test_each_profile_is_of_a_distribution_that_the_lab_can_make(name: str) -> N
 
 def test_simulation_is_told_what_the_profile_says_of_its_system() -> None:
     found = hardware(load_profile("two-kernels-2x-rtx3090"), "a")
-    assert found["kernels"] == [{"release": "99.0.0-1-amd64", "headers": False}]
+    assert found["kernels"] == [{"release": "6.99.0-1-amd64", "headers": False}]
     assert (found["headers"], found["nouveau"], found["secure_boot"]) == (True, False, None)
     assert hardware(load_profile("nouveau-1x-rtx3060"), "a")["nouveau"] is True
     assert hardware(load_profile("secureboot-debian12-1x-rtx3060"), "a")["secure_boot"] is True
@@ -116,3 +118,22 @@ def test_bad_profile_is_refused_with_its_place(tmp_path: Path, text: str, messag
         profile_from(tmp_path, text)
 
     assert "mine.yml" in str(refusal.value)
+
+
+def test_the_demo_s_inventory_names_the_hosts_that_the_lab_brings_up() -> None:
+    inventory = yaml.safe_load((PACKAGE.parent / "inventory/lab.yml").read_text())["hosts"]
+    topology = load_topology().hosts
+    assert inventory.keys() == topology.keys()
+    for number, (name, host) in enumerate(inventory.items(), start=1):
+        assert host["address"] == f"10.77.0.{10 + number}"
+        cards = load_profile(topology[name]).card_names
+        assert sum(group.get("count", 1) for group in host["gpus"]) == len(cards)
+        assert {group["model"] for group in host["gpus"]} == set(cards)
+
+
+def test_the_demo_shows_a_driver_that_is_installed_and_a_gpu_that_is_cut() -> None:
+    inventory = yaml.safe_load((PACKAGE.parent / "inventory/lab.yml").read_text())
+    profiles = {name: load_profile(profile) for name, profile in load_topology().hosts.items()}
+    assert any(profile.gpus and profile.driver is None for profile in profiles.values())
+    assert any("mig" in host for host in inventory["hosts"].values())
+    assert {"repository", "key"} <= inventory["driver"].keys()

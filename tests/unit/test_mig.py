@@ -8,7 +8,16 @@ import pytest
 
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig.decision import decide
-from ollama_fleet.mig.found import NO_USE, Occupant, RunningSlice, Use, read_use, use_questions
+from ollama_fleet.mig.found import (
+    NO_USE,
+    Occupant,
+    RunningSlice,
+    Use,
+    handed_questions,
+    read_handed,
+    read_use,
+    use_questions,
+)
 from ollama_fleet.mig.instances import MigGpu, MigInstance
 from ollama_fleet.mig.layout import layout_lines
 from ollama_fleet.mig.problems import mig_problems, read_profiles, reboot_reasons
@@ -173,11 +182,19 @@ def test_a_gpu_is_cut_and_the_slices_on_it_are_drained() -> None:
 def test_other_instances_are_put_back_largest_first_if_the_cut_fails() -> None:
     change = decided(plan({"name": "chat", "on": "0/7g.80gb/0"}, cut=("7g.80gb",)), host())
     assert change.before == (f"cut {FIRST} 3g.40gb 2g.20gb 2g.20gb",)
+    made = [("1g.10gb", 6, 13), ("1g.10gb+me", 5, 12), ("1g.20gb", 0, 5), ("2g.20gb", 2, 3)]
+    small = replace(ON, instances=tuple(instance(*one) for one in made))
+    (line,) = decided(chat(), host(small)).before
+    assert line == f"cut {FIRST} 2g.20gb 1g.20gb 1g.10gb 1g.10gb+me"
 
 
 def test_a_mode_that_is_only_pending_is_not_taken_for_done() -> None:
     assert decided(chat(), host(MigGpu(0, False, True)))
-    assert decided(chat(), host(replace(ON, pending=False)))
+    change = decided(chat(), host(replace(ON, pending=False)))
+    assert change.why[0].endswith("it is 2g.20gb, 2g.20gb, 3g.40gb, and MIG mode off is pending")
+    whole = plan({"name": "chat", "on": 0}, cut=())
+    change = decided(whole, host(MigGpu(0, False, True)))
+    assert change.why == (f"GPU {FIRST}: whole; MIG mode on is pending",)
 
 
 def test_a_whole_gpu_in_mig_mode_is_made_whole() -> None:
@@ -241,6 +258,34 @@ def test_who_uses_what_is_read_from_processes_and_units() -> None:
     }
 
 
+def test_a_slice_whose_instance_was_made_anew_behind_its_back_is_drained_and_starts_again() -> None:
+    change = decide(
+        chat(), bind(chat(), host()), host(), (), NO_USE, {"ollama-chat.service": "MIG-7"}
+    )
+    assert change.drain == (RunningSlice("ollama-chat.service", 11434),)
+    assert change.why == ("ollama-chat.service runs with an instance that is not its own any more",)
+    assert not change.before
+    for handed in ({"ollama-chat.service": "MIG-5"}, {}):
+        assert not decide(chat(), bind(chat(), host()), host(), (), NO_USE, handed)
+
+
+def test_what_a_running_slice_was_started_with_is_read_from_its_process(tmp_path: Path) -> None:
+    two = plan({"name": "a", "on": "0/2g.20gb/0"}, {"name": "b", "on": "0/2g.20gb/1"})
+    (question,) = handed_questions(two).values()
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text("#!/bin/sh\nprintf '%s\\n' 0 '' $PPID\n")
+    systemctl.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", question],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": "MIG-9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read_handed({"mig handed": Answer(done.stdout)}) == {"ollama-b.service": "MIG-9"}
+    assert handed_questions(plan({"name": "big", "on": 1}, cut=())) == {}
+
+
 def test_a_change_drains_before_it_cuts_and_takes_back_what_failed() -> None:
     sits = RunningSlice("ollama-old.service", 11434)
     change = decided(chat(), host(OFF), Use({}, {FIRST: [sits]}))
@@ -264,7 +309,7 @@ def test_a_mode_may_wait_for_a_reboot_only_where_nobody_is_served(
     done = subprocess.run(
         ["sh", "-s"], input=prelude + run, text=True, capture_output=True, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == int(drained)  # a mode that may wait is the next operation's matter
     assert ("the MIG mode waits" in done.stdout) is not drained
 
 

@@ -8,12 +8,13 @@ from ollama_fleet.checks import units
 from ollama_fleet.checks.registry import judge, verification_questions
 from ollama_fleet.questions import Answer
 from tests.unit.examples import UUIDS
+from tests.unit.test_checks import assembled
 from tests.unit.test_mig import FIRST, plan
 
 PLAN = plan({"name": "chat", "on": "0/2g.20gb/1", "models": ["qwen3:8b"]})
 CHAT = PLAN.slices[0]
 SIZE = 6000 * 2**20
-MIG = """0, Enabled, Enabled
+MIG = """Enabled, Enabled
 0 0 2 2g.20gb 3 0 MIG-3 20096
 0 2 2 2g.20gb 5 0 MIG-5 20096
 0 4 4 3g.40gb 2 0 MIG-2 40448
@@ -22,18 +23,24 @@ RIGHTS = "/proc/driver/nvidia/capabilities/gpu4/mig/gi"
 DROP_IN = "/run/systemd/system/ollama-chat.service.d/20-mig.conf"
 
 
+def smi(mig: str) -> str:
+    """The GPU's row, which ends with its two MIG modes; `mig` is those and the instances."""
+    row = (
+        f"0, {UUIDS[0]}, NVIDIA H100 80GB HBM3, 00000000:10:00.0, 580.95.05, 81559, 100, 9.0, 40, "
+    )
+    return f"{row}Enabled, 0, {mig}"
+
+
 def healthy() -> dict[str, str]:
     environment = {"CUDA_VISIBLE_DEVICES": "MIG-5", **CHAT.environment}
     models = {"models": [{"size": SIZE, "size_vram": SIZE}]}
     tags = {"models": [{"name": "qwen3:8b"}]}
     answer = {"response": "Yes.", "done": True, "eval_count": 16, "eval_duration": 10**8}
     return dict.fromkeys(verification_questions(PLAN), "") | {
-        "smi": f"0, {UUIDS[0]}, NVIDIA H100 80GB HBM3, 00000000:10:00.0, 580.95.05, 81559, 100, "
-        "9.0, 40, Enabled, 0",
+        "smi": smi(MIG),
         "minors": f"/proc/driver/nvidia/gpus/{FIRST}/information:Device Minor: \t 4",
         "driver": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release",
         "pci": f"{FIRST} 0x10de 0x030200",
-        "mig": MIG,
         "units": "Id=ollama-chat.service\nActiveState=active\nUnitFileState=enabled\nMainPID=11\n"
         + f"DropInPaths={DROP_IN}\n"
         + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items()),
@@ -54,7 +61,7 @@ def healthy() -> dict[str, str]:
 
 def failed(**changes: str) -> dict[str, str]:
     texts = {**healthy(), **{name.replace("_", " "): text for name, text in changes.items()}}
-    results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+    results = judge(PLAN, {name: Answer(text) for name, text in assembled(texts).items()})
     ours = ("mig layout", "environment", "isolation", "hardening", "weights on gpu", "unit", "plan")
     assert {result.check for result in results} >= set(ours[:-1])
     return {r.check: r.found for r in results if r.failed and r.check in ours}
@@ -67,15 +74,15 @@ def test_a_healthy_slice_on_an_instance_passes() -> None:
 @pytest.mark.parametrize(
     ("mig", "found"),
     [
-        ("0, Disabled, Enabled", "MIG off (on is pending), no instances"),
-        (MIG.replace("0, Enabled, Enabled", "0, Enabled, Disabled"), "MIG on (off is pending)"),
+        ("Disabled, Enabled", "MIG off (on is pending), no instances"),
+        (MIG.replace("Enabled, Enabled", "Enabled, Disabled"), "MIG on (off is pending)"),
         (MIG.rsplit("0 4", 1)[0], "MIG on, 2g.20gb, 2g.20gb"),
         (MIG.replace("MIG-2 ", "- "), "3g.40gb (unusable)"),
-        ("", "MIG unknown, no instances"),
+        ("[N/A], [N/A]", "MIG unknown, no instances"),
     ],
 )
 def test_another_layout_than_planned_fails(mig: str, found: str) -> None:
-    assert found in failed(mig=mig)["mig layout"]
+    assert found in failed(smi=smi(mig))["mig layout"]
 
 
 def test_a_server_that_still_has_an_old_uuid_fails() -> None:
@@ -85,7 +92,7 @@ def test_a_server_that_still_has_an_old_uuid_fails() -> None:
 
 def test_a_server_without_any_instance_fails() -> None:
     none = healthy()["environments"].replace("CUDA_VISIBLE_DEVICES=MIG-5", "OTHER=1")
-    gone = failed(environments=none, mig="0, Enabled, Enabled")
+    gone = failed(environments=none, smi=smi("Enabled, Enabled"))
     assert gone["environment"] == "CUDA_VISIBLE_DEVICES=(not set)"
 
 
@@ -105,7 +112,7 @@ def test_a_slice_that_may_not_use_its_own_instance_fails() -> None:
 def test_a_drop_in_made_by_hand_is_not_taken_for_ours() -> None:
     opened = healthy()["units"].replace("DevicePolicy=closed", "DevicePolicy=auto")
     texts = {**healthy(), "units": opened.replace(DROP_IN, f"{DROP_IN} /etc/systemd/x/20-mig.conf")}
-    results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+    results = judge(PLAN, {name: Answer(text) for name, text in assembled(texts).items()})
     (hardening,) = [result for result in results if result.check == "hardening"]
     assert "remove /etc/systemd/x/20-mig.conf, " in hardening.remedy
 
@@ -133,7 +140,7 @@ def test_an_instance_is_held_to_its_part_of_the_cards_speed() -> None:
     for slow in (2.0, 400.0):
         answer = {"response": "Yes.", "done": True, "eval_count": 16, "eval_duration": 16e9 / slow}
         texts = {**healthy(), "generation chat": json.dumps(answer)}
-        results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+        results = judge(PLAN, {name: Answer(text) for name, text in assembled(texts).items()})
         (speed,) = [result for result in results if result.check == "speed"]
         floors.append(float(speed.expected.split()[2]))
         assert speed.failed == (slow == 2.0)

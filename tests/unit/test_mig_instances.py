@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.mig.instances import MIG_QUESTIONS, MigGpu, read_mig
-from ollama_fleet.questions import Answer
+from ollama_fleet.hardware import HARDWARE_QUESTIONS
+from ollama_fleet.mig.instances import MigGpu, read_mig
 from tests.unit import recorded_mig as real
 
 UUID = "MIG-aaaaaaaa-0000-5000-8000-00000000000"
@@ -26,14 +26,14 @@ def found(folder: Path, **changes: str) -> tuple[MigGpu, ...]:
     )
     smi.chmod(0o755)
     done = subprocess.run(
-        [shutil.which("dash") or "sh", "-c", MIG_QUESTIONS["mig"]],
+        [shutil.which("dash") or "sh", "-c", HARDWARE_QUESTIONS["smi"]],
         env={"PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert not done.stderr
-    return read_mig(Answer(done.stdout, done.returncode))
+    return read_mig(done.stdout, 3)
 
 
 def test_each_instance_has_its_own_uuid_placement_and_memory(tmp_path: Path) -> None:
@@ -119,5 +119,4 @@ def test_a_card_without_mig_has_no_mode(tmp_path: Path) -> None:
 
 
 def test_no_driver_no_mig() -> None:
-    assert read_mig(Answer("NVIDIA-SMI has failed because it couldn't communicate", 9)) == ()
-    assert read_mig(Answer("NVIDIA-SMI has failed because it couldn't communicate", 0)) == ()
+    assert read_mig("NVIDIA-SMI has failed because it couldn't communicate", 13) == ()

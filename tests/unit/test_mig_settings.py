@@ -81,9 +81,9 @@ def test_each_difference_is_named() -> None:
     ]
 
 
-def test_ecc_that_waits_for_a_reboot_is_set_but_not_forgotten() -> None:
+def test_ecc_that_waits_is_no_reason_to_stop_before_the_slices_run_again() -> None:
     assert ecc_waits(states()) == [1]
-    assert reboot_reasons(HOST, states()) == [f"GPU {SECOND}: ECC mode is pending"]
+    assert reboot_reasons(HOST, states()) == []
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,10 @@ def test_a_host_without_slices_needs_no_gpu() -> None:
 
 
 def test_unified_memory_that_is_not_told_is_no_lost_gpu() -> None:
-    row = f"0, {UUIDS[0]}, NVIDIA GB10, 00000000:01:00.0, 580.95.05, [N/A], [N/A], 12.1, 40, Enabled, [N/A]"
+    row = (
+        f"0, {UUIDS[0]}, NVIDIA GB10, 00000000:01:00.0, 580.95.05, [N/A], [N/A], 12.1, 40, Enabled"
+    )
+    row += ", [N/A]" * 3
     (found,) = parse_gpus(row, {})
     assert found.memory_total_mib is None and not found.lost
 

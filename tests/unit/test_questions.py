@@ -1,10 +1,12 @@
 """Questions and answers, through a real shell."""
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from ollama_fleet.questions import Answer, question_script, read_answers
+from ollama_fleet.questions import Answer, Slow, question_script, read_answers
 
 
 def asked(**questions: str) -> dict[str, Answer]:
@@ -26,6 +28,18 @@ def test_a_question_cannot_end_or_disturb_the_next() -> None:
     answers = asked(a="set -e; cd /; x=1; false; echo never", b='echo "${x:-unset}"; cat')
     assert answers["a"].code == 1
     assert answers["b"] == Answer("unset", 0)
+
+
+def test_a_slow_question_is_asked_beside_the_others(tmp_path: Path) -> None:
+    """Each waits for the other: one after the other they would never end."""
+    meeting = tmp_path / "meeting"
+    os.mkfifo(meeting)
+    answers = asked(
+        slow=Slow(f"timeout 5 sh -c 'echo here >{meeting}'; seq 20000; exit 4"),
+        quick=f"timeout 5 cat {meeting}; seq 20000",
+    )
+    assert answers["quick"].lines[:2] == ["here", "1"]
+    assert (len(answers["slow"].lines), answers["slow"].code) == (20000, 4)
 
 
 def test_blank_lines_in_an_answer_stay() -> None:

@@ -1,6 +1,7 @@
 """The files of a host, as text."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,47 @@ def test_the_devices_unit_waits_for_every_node_of_every_slice() -> None:
     nodes = "/dev/nvidia-uvm /dev/nvidia-uvm-tools /dev/nvidia6 /dev/nvidia7 /dev/nvidiactl"
     assert f'nodes="{nodes}"' in script
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+
+
+def smi_that(folder: Path, switches_on: bool) -> None:
+    """An nvidia-smi that knows two GPUs without persistence, and writes down what it is told."""
+    done = f"touch {folder}/on" if switches_on else "exit 3"
+    (folder / "nvidia-smi").write_text(
+        f"""#!/bin/sh
+case "$*" in
+*query*) [ -e {folder}/on ] && mode=Enabled || mode=Disabled
+    printf '00000000:17:00.0, %s\\n00000000:31:00.0, %s\\n' $mode Enabled ;;
+*) echo "$*" >>{folder}/told; {done} ;;
+esac
+"""
+    )
+    (folder / "nvidia-smi").chmod(0o755)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_persistence_is_switched_on_where_it_is_off_and_no_reason_not_to_serve(
+    tmp_path: Path, works: bool
+) -> None:
+    smi_that(tmp_path, works)
+    script = texts(CHAT)["/opt/ollama/libexec/ollama-devices"].partition("# Without persistence")[2]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        return subprocess.run(["sh"], input=f"#{script}", text=True, capture_output=True, env=path)
+
+    done = run()
+    told = (tmp_path / "told").read_text()
+    assert done.returncode == 0 and told == "-i 00000000:17:00.0 -pm 1\n"
+    assert ("cannot be switched on: 00000000:17:00.0" in done.stderr) is not works
+    if works:
+        assert run().returncode == 0 and (tmp_path / "told").read_text() == told
+
+
+def test_persistence_of_a_driver_that_is_not_ours_to_touch_stays_as_it_is() -> None:
+    plan = host_plan(CHAT, driver={"manage": False})
+    rendered = render_host(plan, bound(plan))
+    (script,) = (file.text for file in rendered.files if file.path.endswith("/ollama-devices"))
+    assert "-pm 1" not in script
 
 
 def test_the_loader_gets_no_gpu() -> None:

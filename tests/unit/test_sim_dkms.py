@@ -12,7 +12,7 @@ import pytest
 from lab.profile import hardware, load_profile
 from lab.sim.testing import SimHost
 
-RUNNING, NEXT = os.uname().release, "99.0.0-1-amd64"
+RUNNING, NEXT = os.uname().release, "6.99.0-1-amd64"
 VERSION = "580.95.05"
 
 

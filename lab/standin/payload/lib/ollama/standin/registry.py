@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from .manifests import MANIFEST_TYPE
 from .names import ModelName
@@ -78,9 +79,14 @@ def _request(method: str, url: str, **headers: str) -> Iterator[http.client.HTTP
 @contextmanager
 def _send(method: str, url: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=TIMEOUT_S)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    connection = kind(urlsplit(proxy).netloc if proxy else parts.netloc, timeout=TIMEOUT_S)
+    if proxy and parts.scheme == "https":
+        connection.set_tunnel(parts.netloc)
+    elif proxy:
+        path = url
     try:
         connection.request(method, path, headers={"User-Agent": "ollama/stand-in", **headers})
         response = connection.getresponse()
