@@ -15,9 +15,9 @@ USABLE_SHARE = 0.979
 # Ollama turns flash attention on by itself from this compute capability on, but not for 7.2
 # (ml/device.go).
 OLDEST_FLASH, WITHOUT_FLASH = (6, 0), (7, 2)
-# A slice has a little less than its share of the card: 4864 MiB of 5120 on an A100-40, the most
-# that any profile read from hardware lost.
-MIG_SHARE = 0.95
+# A slice has less than its share of the card: 16384 MiB of 17971 as 1g.18gb of an H200, the most that
+# any profile read from hardware lost (an A100-40's 1g.5gb: 4864 of 5120).
+MIG_SHARE = 0.91
 CUDA_CONTEXT_MIB = 305
 
 
@@ -37,7 +37,7 @@ class MigProfile(Fact):
         return self.memory_slices / self.memory_slices_total
 
     def memory_mib(self, gpu: "Gpu") -> int:
-        """Memory of a slice: measured where a card was read, else its share less 5 %."""
+        """Memory of a slice: measured where a card was read, else its share less 9 %."""
         return self.measured_mib or int(gpu.vram_mib * self.memory_share * MIG_SHARE)
 
 
@@ -66,8 +66,8 @@ class Gpu(Fact):
     mig_profiles: tuple[MigProfile, ...] = Field((), description="Profiles that it can be cut in.")
     cuda_context_mib: Positive = Field(
         CUDA_CONTEXT_MIB,
-        description="What each process takes before any model: 297–305 MiB on A40 and RTX 3090, "
-        "about 1005 on an RTX 5090 (and assumed so for other dies of that size).",
+        description="What each process takes before any model: 297–305 MiB on A40 and RTX 3090, 596 on "
+        "H100 and H200 (SXM), about 1005 on an RTX 5090 (and assumed so for other dies of that size).",
     )
     confidence: Literal["high", "medium", "low"] = Field("high", description="How sure it is.")
     note: str = Field("", description="Variants, ECC.")

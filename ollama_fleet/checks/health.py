@@ -1,11 +1,11 @@
 """Each GPU: it answers, its memory is sound, nothing slows it down, nobody logged a fault.
 
 What nvidia-smi does not know on a card or driver is never judged. One unknown field fails a whole
-query, so a query that fails is repeated with the fields that all drivers know, then field by field.
+query, so one that fails is repeated with another generation's fields, then field by field.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
@@ -18,9 +18,9 @@ FIELDS = (
     "clocks_event_reasons.active",
     "pcie.link.width.current",
     "pcie.link.width.max",
-    "reset_status.reset_required",
 )
-NEW_FIELDS = ("gpu_recovery_action",)
+# Drivers from 575 on know the first and have forgotten the second; older ones the other way round.
+RECOVERY = (("gpu_recovery_action",), ("reset_status.reset_required",))
 REMAPPED = ("remapped_rows.pending", "remapped_rows.failure")
 
 # Bits of clocks_event_reasons.active. Power caps are no trouble: they are how a card works.
@@ -47,28 +47,26 @@ XIDS = {
 DRAIN = "drain its slice, reset the GPU or reboot; if it comes back, replace the card"
 
 
-def _table(option: str, id_field: str, *groups: tuple[str, ...]) -> str:
-    """A query whose rows say themselves which fields they hold: all at once, else what can be had."""
-    every = " ".join(field for group in groups for field in group)
-    again = "\n".join(f"table {_comma(group)} || each {' '.join(group)}" for group in groups)
+def _table(
+    option: str, id_field: str, fields: Sequence[str], either: Sequence[Sequence[str]]
+) -> str:
+    """A query whose rows say themselves which fields they hold: `fields` with one of `either`'s groups at
+    once, else what can be had field by field."""
+    tries = "\n".join(f"table {','.join((*fields, *group))} && exit" for group in either)
+    every = " ".join([*fields, *(field for group in either for field in group)])
     return f"""table() {{ rows=$(nvidia-smi --query-{option}={id_field},$1 \\
     --format=csv,noheader,nounits) && echo "#$1" && echo "$rows"; }}
-each() {{ for field in "$@"; do table "$field"; done; }}
-table {_comma(every.split())} && exit
+{tries}
 command -v nvidia-smi >/dev/null || exit
-{again}
+for field in {every}; do table "$field"; done
 true"""
-
-
-def _comma(fields: Iterable[str]) -> str:
-    return ",".join(fields)
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about the health of its GPUs."""
     return {
-        "health.gpus": Slow(_table("gpu", "uuid", FIELDS, NEW_FIELDS)),
-        "health.rows": Slow(_table("remapped-rows", "gpu_uuid", REMAPPED)),
+        "health.gpus": Slow(_table("gpu", "uuid", FIELDS, RECOVERY)),
+        "health.rows": Slow(_table("remapped-rows", "gpu_uuid", REMAPPED, ((),))),
         # Since the driver was loaded last: what was before is mended, or shows in the values.
         "health.xids": "journalctl -q -b -t kernel -o cat --no-pager 2>/dev/null "
         "| grep -E 'NVRM: Xid|loading NVIDIA' | tail -n 200; true",
@@ -129,17 +127,23 @@ def _memory_and_state(gpu: Gpu, values: dict[str, str]) -> Iterator[str]:
         yield "lost: it does not answer the driver"
     if gpu.ecc_uncorrected:
         yield f"{gpu.ecc_uncorrected} uncorrected ECC errors since the driver loaded"
-    if number(values.get("remapped_rows.failure", "")):
+    if _holds(values, "remapped_rows.failure"):
         yield "a memory row could not be replaced"
-    if number(values.get("remapped_rows.pending", "")):
+    if _holds(values, "remapped_rows.pending"):
         yield "a memory row is replaced at the next reset"
-    if values.get("retired_pages.pending") == "Yes":
+    if _holds(values, "retired_pages.pending"):
         yield "memory pages are retired at the next reset"
-    if values.get("reset_status.reset_required") == "Yes":
+    if _holds(values, "reset_status.reset_required"):
         yield "wants a reset"
     action = values.get("gpu_recovery_action", "None")
     if action not in ("None", "") and not action.startswith(("[", "N/A")):
         yield f"wants: {action}"
+
+
+def _holds(values: dict[str, str], field: str) -> bool:
+    """`Yes` (drivers from 580 on) or a number above 0 (550 and before)."""
+    value = values.get(field, "")
+    return value == "Yes" or bool(number(value))
 
 
 def _narrow(values: dict[str, str]) -> Iterator[str]:

@@ -110,6 +110,7 @@ pm_family() { # name=version of what is installed of the driver
 pm_snapshot() {
     held=$(apt-mark showhold | grep nvidia | tr '\n' ' ')
     [ -z "$held" ] || say "on hold, and changed all the same, for the inventory says so: $held"
+    echo "$held" >"$work/held"
     pm_family >"$work/before"
     cp "$PIN" "$work/pin-before" 2>/dev/null || :
 }
@@ -154,7 +155,13 @@ pm_try() { # pm_try OPTION…: the one transaction, simulated or only fetched
         -o Dir::Etc::preferencesparts="$work/preferences" "$@" $(specs)
 }
 
-pm_install() { pm_try; }
+hold_again() { # apt forgets the hold of a package that it changes
+    for name in $(cat "$work/held" 2>/dev/null); do
+        apt-mark hold "$name" >/dev/null 2>&1 || :
+    done
+}
+
+pm_install() { pm_try && hold_again; }
 
 pm_purge() {
     if [ -x /usr/bin/nvidia-uninstall ]; then
@@ -170,5 +177,5 @@ pm_back() {
     new=$(pm_family | cut -d= -f1 | grep -vxFf "$work/names-before" | sed 's/$/-/')
     dpkg --configure -a --force-confdef --force-confold >/dev/null 2>&1 </dev/null || :
     apt_get install --no-install-recommends --allow-downgrades --allow-change-held-packages \
-        $(cat "$work/before") $new
+        $(cat "$work/before") $new && hold_again
 }

@@ -10,6 +10,10 @@ import pytest
 import yaml
 
 from lab.lab import Lab
+from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.cli.ask_host import Login, ask
+from ollama_fleet.inventory import fleet_hosts
+from ollama_fleet.load import load_fleet
 from tests.lab.fleet import MIRROR, ROOT, Fleet, Run
 
 HOST = "drv1"
@@ -196,6 +200,28 @@ def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
 
 
 @pytest.mark.lab
+def test_an_idle_host_is_upgraded_without_a_reboot(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, "bare-ubuntu2404-2x-rtx3090")
+    assert deploy(fleet).code == 0
+    boot = fleet.sh(host, "cat /proc/sys/kernel/random/boot_id")
+
+    upgraded = deploy(fleet, driver={"branch": 595})
+    assert upgraded.code == 0 and loaded(fleet) == "595.58.03", upgraded.text
+    assert fleet.sh(host, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert driver_changes(deploy(fleet, driver={"branch": 595})) == []
+
+
+def failed_checks(fleet: Fleet) -> dict[str, str]:
+    """What the checks of a verification hold against the host as it is, with what they found."""
+    path = fleet.inventory.with_suffix(".yml")
+    ((_, data),) = fleet_hosts(load_fleet(path), path)
+    ssh = fleet.lab.paths.root / "ssh"
+    login = Login(fleet.lab.address(HOST), "root", None, ssh / "id_ed25519", ssh / "known_hosts")
+    results = judge(data["plan"], ask(login, verification_questions(data["plan"])))
+    return {result.check: result.found for result in results if result.failed}
+
+
+@pytest.mark.lab
 def test_pain_1_an_upgrade_under_the_loaded_module_is_made_good(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
@@ -207,9 +233,11 @@ def test_pain_1_an_upgrade_under_the_loaded_module_is_made_good(
         "apt-get -y --allow-downgrades dist-upgrade",
     )
     assert lab.ssh(host, "nvidia-smi").returncode != 0
+    assert failed_checks(fleet)["driver"] == "580.95.05 loaded, 580.105.08 in user space"
     repaired = deploy(fleet, SLICE)
     assert repaired.code == 0 and loaded(fleet) == "580.105.08", repaired.text
     assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
+    assert failed_checks(fleet) == {}
 
 
 @pytest.mark.lab

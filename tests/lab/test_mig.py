@@ -254,7 +254,7 @@ def test_pain_10_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(
 
 def test_pain_11_who_keeps_a_mode_from_taking_effect_is_named(lab: Lab, tmp_path: Path) -> None:
     bare(lab, "g1", "2x-a100-80gb")
-    fleet = inventory(tmp_path, lab, "g1", MIXED, *PARTS)
+    fleet = asked(Fleet(tmp_path, lab), "g1", MIXED, *PARTS, reboot="never")
     hold(fleet, "", WATCH)
     # A desktop holds nvidia_drm, and that keeps the GPU from being reset.
     fleet.sh(

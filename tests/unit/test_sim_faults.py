@@ -120,7 +120,7 @@ def test_ecc_errors_show_in_counters_and_recovery_action(tmp_path: Path, profile
     assert actions == ["None", "Reset"]
     dram = [g.findtext("ecc_errors/volatile/dram_uncorrectable") for g in report.iter("gpu")]
     assert dram == [healthy[0].strip("[]"), "3"]
-    assert remapped.splitlines()[1].endswith(", 1")
+    assert remapped.splitlines()[1].endswith(", Yes")
 
 
 def test_faults_of_ollama_are_passed_on_with_their_parameters(host: SimHost) -> None:

@@ -29,12 +29,12 @@ def h100(tmp_path: Path) -> Iterator[SimHost]:
 def test_profiles_are_listed_with_mig_still_off(a100: SimHost) -> None:
     lines = a100.smi("mig", "-i", "0", "-lgip").splitlines()
 
-    assert {len(line) for line in lines} == {79}
+    assert {len(line) for line in lines} == {81}
     assert (
-        "|   0  MIG 1g.10gb       19     7/7        9.50       No     14     0     0   |" in lines
+        "|   0  MIG 1g.10gb         19     7/7        9.50       No     14     0     0   |" in lines
     )
     assert (
-        "|   0  MIG 3g.40gb        9     2/2        39.25      No     42     2     0   |" in lines
+        "|   0  MIG 3g.40gb          9     2/2        39.25      No     42     2     0   |" in lines
     )
     assert a100.smi("mig", "-i", "0", "-lgipp").splitlines()[-1] == (
         "GPU  0 Profile ID  0 Placement : {0}:8"
@@ -51,7 +51,7 @@ def test_free_profiles_shrink_with_each_instance(h100: SimHost) -> None:
 def test_tables_are_as_wide_as_the_real_ones(h100: SimHost) -> None:
     enable(h100)
     h100.smi("mig", "-cgi", "9,14,14", "-C")
-    for option, width in (("-lgi", 57), ("-lci", 70), ("-lcip", 88), ("-lgip", 79)):
+    for option, width in (("-lgi", 57), ("-lci", 70), ("-lcip", 88), ("-lgip", 81)):
         text = h100.smi("mig", option)
         assert {len(line) for line in text.splitlines()} == {width}
     assert {len(line) for line in h100.smi().splitlines()[1:] if line} == {91}

@@ -26,7 +26,7 @@ BOUNDS = {
     "weights": (3, 0.0001, 0.013),
     "graph, current engine": (1, 0.001, 0.001),
     "graph, older engine": (12, 0.035, 0.115),
-    "context": (3, 0.03, 0.03),
+    "context": (5, 0.03, 0.03),
     "difference": (3, 0.005, 0.14),
     "projection": (3, 0.003, 0.083),
 }

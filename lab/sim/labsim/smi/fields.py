@@ -30,6 +30,10 @@ THROTTLE_BITS = {
     "sync_boost": 0x10,
 }
 
+# Branch with gpu_recovery_action and words for remapped rows; reset_status.* is unknown there. Seen so on
+# 580.159, and the older way on 550; what lies between is assumed.
+RECOVERY_SINCE = 575
+RESET_STATUS = {"reset_status.reset_required", "reset_status.drain_and_reset_recommended"}
 FABRIC_STATUS = {"Completed": "Success", "In Progress": "N/A"}
 
 
@@ -51,7 +55,7 @@ def _on_off(value: object) -> str:
     return "Enabled" if value else "Disabled"
 
 
-def _ecc(errors: Callable[[Gpu], int]) -> Reader:
+def _ecc(errors: Callable[[Gpu], Value]) -> Reader:
     return lambda gpu: errors(gpu) if gpu.ecc_enabled else None
 
 
@@ -74,8 +78,24 @@ def _pre_ampere(value: Value) -> Reader:
     return lambda g: value if g.found.get("architecture") in old and g.has_ecc else None
 
 
-def _reset_required(gpu: Gpu) -> Value:
-    return DEPRECATED if int(gpu.driver_version.split(".")[0]) >= 575 else "No"
+def _fabric_state(gpu: Gpu) -> Value:
+    """With its odd prefix; a card that is on no fabric says N/A without brackets."""
+    return f"state  {gpu.fabric_state}" if gpu.fabric_state else "N/A"
+
+
+def _yes_no(value: Callable[[Gpu], bool]) -> Reader:
+    """A word on drivers from RECOVERY_SINCE on, a number before."""
+    return lambda g: ("Yes" if value(g) else "No") if recovers(g.driver_version) else int(value(g))
+
+
+def recovers(driver: str) -> bool:
+    """Whether a driver recommends an action instead of telling whether a reset is required."""
+    return int(driver.split(".")[0]) >= RECOVERY_SINCE
+
+
+def forgotten(driver: str) -> set[str]:
+    """Fields that other drivers know: a query with one of them fails as a whole."""
+    return RESET_STATUS if recovers(driver) else {"gpu_recovery_action"}
 
 
 QUERY_GPU: dict[str, Field] = {
@@ -150,11 +170,10 @@ QUERY_GPU: dict[str, Field] = {
     "retired_pages.single_bit_ecc.count": ("", _pre_ampere(0)),
     "retired_pages.double_bit.count": ("", _pre_ampere(0)),
     "retired_pages.pending": ("", _pre_ampere("No")),
-    "reset_status.reset_required": ("", _reset_required),
-    "reset_status.drain_and_reset_recommended": ("", _reset_required),
+    **{field: ("", lambda g: "No") for field in sorted(RESET_STATUS)},
     "gpu_recovery_action": ("", lambda g: g.recovery_action),
-    "fabric.state": ("", lambda g: f"state  {g.fabric_state}" if g.fabric_state else None),
-    "fabric.status": ("", lambda g: FABRIC_STATUS.get(g.fabric_state)),
+    "fabric.state": ("", _fabric_state),
+    "fabric.status": ("", lambda g: FABRIC_STATUS.get(g.fabric_state, "N/A")),
     "clocks_event_reasons.supported": ("", lambda g: "0x00000000000001FF"),
     "clocks_event_reasons.active": ("", lambda g: f"0x{throttle_bits(g):016X}"),
     **{
@@ -182,8 +201,8 @@ QUERY_REMAPPED_ROWS: dict[str, Field] = {
     "gpu_uuid": ("", lambda g: g.uuid),
     "remapped_rows.correctable": ("", _ecc(lambda g: 0)),
     "remapped_rows.uncorrectable": ("", _ecc(lambda g: 1 if g.ecc_broken else 0)),
-    "remapped_rows.pending": ("", _ecc(lambda g: int(g.row_remap_pending))),
-    "remapped_rows.failure": ("", _ecc(lambda g: 0)),
+    "remapped_rows.pending": ("", _ecc(_yes_no(lambda g: g.row_remap_pending))),
+    "remapped_rows.failure": ("", _ecc(_yes_no(lambda g: False))),
 }
 
 QUERY_RETIRED_PAGES: dict[str, Field] = {

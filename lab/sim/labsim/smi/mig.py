@@ -44,7 +44,7 @@ def show(host: Host, arguments: list[str]) -> int:
     if verb is None:
         raise exits.invalid_option("mig")
     if verb not in WORKS_WITH_MIG_OFF and not any(gpu.in_mig for gpu in capable):
-        raise exits.Exit(exits.NOT_FOUND, "No MIG-enabled devices found.\n")
+        raise exits.Exit(exits.OK, "No MIG-enabled devices found.\n")
     if os.geteuid() != 0 and verb not in WORKS_WITH_MIG_OFF:
         text = f"Failed to {_what(verb)}: Insufficient Permissions\n"
         raise exits.Exit(exits.NO_PERMISSION, text)

@@ -9,10 +9,10 @@ from .view import Gpu
 
 GIB = 1024
 GI_PROFILES = [
-    "| GPU instance profiles:                                                      |",
-    "| GPU   Name             ID    Instances   Memory     P2P    SM    DEC   ENC  |",
-    "|                              Free/Total   GiB              CE    JPEG  OFA  |",
-    "|=============================================================================|",
+    "| GPU instance profiles:                                                        |",
+    "| GPU   Name               ID    Instances   Memory     P2P    SM    DEC   ENC  |",
+    "|                                Free/Total   GiB              CE    JPEG  OFA  |",
+    "|===============================================================================|",
 ]
 GPU_INSTANCES = [
     "| GPU instances:                                        |",
@@ -56,9 +56,9 @@ def _gi_profiles(gpu: Gpu, _gi: str | None) -> Rows:
         ce, dec, enc, jpeg, ofa = found["engines"]
         memory = f"{found['memory_mib'] / GIB:.2f}"
         rows.append(
-            f"| {gpu.index:>3}  MIG {found['name']:<13} {found['id']:>2}     "
+            f"| {gpu.index:>3}  MIG {found['name']:<15} {found['id']:>2}     "
             f"{found['free']}/{found['most']}        {memory:<11}No     {found['sm']:<7}"
-            f"{dec:<6}{enc:<4}|\n|{'':61}{ce:<6}{jpeg:<6}{ofa:<4}|"
+            f"{dec:<6}{enc:<4}|\n|{'':63}{ce:<6}{jpeg:<6}{ofa:<4}|"
         )
     return rows
 

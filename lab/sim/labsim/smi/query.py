@@ -33,7 +33,9 @@ QUERIES: dict[str, tuple[dict[str, fields.Field], Rows]] = {
 
 
 def show(host: Host, query: str, names: str, formats: str | None, wanted: str | None) -> int:
-    table, rows = QUERIES[query]
+    every, rows = QUERIES[query]
+    unknown = fields.forgotten(host.driver_version)
+    table = {name: field for name, field in every.items() if name not in unknown}
     columns = [_canonical(table, name.strip()) for name in names.split(",")]
     style = _style(formats)
     lines = [_line(table, columns, row, style) for row in rows(host, wanted)]

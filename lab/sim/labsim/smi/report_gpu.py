@@ -69,20 +69,11 @@ def _mode(gpu: Gpu) -> list[Item]:
 
 def _recovery(gpu: Gpu) -> list[Item]:
     read = reader(gpu)
-    status: list[Item] = [
-        ("Reset Required", "reset_required", read("reset_status.reset_required")),
-        (
-            "Drain and Reset Recommended",
-            "drain_and_reset_recommended",
-            read("reset_status.drain_and_reset_recommended"),
-        ),
-    ]
     fabric: list[Item] = [
         ("State", "state", gpu.fabric_state or "N/A"),
         ("Status", "status", read("fabric.status")),
     ]
     return [
-        ("GPU Reset Status", "gpu_reset_status", status),
         ("GPU Recovery Action", "gpu_recovery_action", gpu.recovery_action),
         ("Fabric", "fabric", fabric),
     ]

@@ -55,12 +55,8 @@ def ecc(gpu: Gpu) -> list[Item]:
     remapped: list[Item] = [
         ("Correctable Error", "remapped_row_corr", read("remapped_rows.correctable")),
         ("Uncorrectable Error", "remapped_row_unc", read("remapped_rows.uncorrectable")),
-        ("Pending", "remapped_row_pending", _yes_no(read("remapped_rows.pending"))),
-        (
-            "Remapping Failure Occurred",
-            "remapped_row_failure",
-            _yes_no(read("remapped_rows.failure")),
-        ),
+        ("Pending", "remapped_row_pending", "Yes" if gpu.row_remap_pending else "No"),
+        ("Remapping Failure Occurred", "remapped_row_failure", "No"),
     ]
     return [
         ("ECC Mode", "ecc_mode", mode),
@@ -71,21 +67,18 @@ def ecc(gpu: Gpu) -> list[Item]:
 
 def _errors(gpu: Gpu, word: str) -> Item:
     read, when = reader(gpu), word.lower()
-    kinds = [("Correctable", "corrected"), ("Uncorrectable", "uncorrected")]
+    kinds = (
+        ("SRAM Correctable", "corrected", "sram"),
+        ("SRAM Uncorrectable Parity", "uncorrected", "sram"),
+        ("SRAM Uncorrectable SECDED", "uncorrected", "sram"),
+        ("DRAM Correctable", "corrected", "dram"),
+        ("DRAM Uncorrectable", "uncorrected", "dram"),
+    )
     counters: list[Item] = [
-        (
-            f"{memory.upper()} {label}",
-            f"{memory}_{label.lower()}",
-            read(f"ecc.errors.{field}.{when}.{memory}"),
-        )
-        for memory in ("sram", "dram")
-        for label, field in kinds
+        (label, label.lower().replace(" ", "_"), read(f"ecc.errors.{kind}.{when}.{memory}"))
+        for label, kind, memory in kinds
     ]
     return word, when, counters
-
-
-def _yes_no(text: str) -> str:
-    return {"0": "No", "1": "Yes"}.get(text, text)
 
 
 def sensors(gpu: Gpu) -> list[Item]:
