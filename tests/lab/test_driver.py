@@ -4,6 +4,7 @@ Only the driver's part of a deploy, but where slices have to serve.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ollama_fleet.checks.registry import judge, verification_questions
 from ollama_fleet.cli.ask_host import Login, ask
 from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.load import load_fleet
+from ollama_fleet.planner.plan import Release
 from tests.lab.fleet import MIRROR, ROOT, Fleet, Run
 
 HOST = "drv1"
@@ -217,7 +219,8 @@ def failed_checks(fleet: Fleet) -> dict[str, str]:
     ((_, data),) = fleet_hosts(load_fleet(path), path)
     ssh = fleet.lab.paths.root / "ssh"
     login = Login(fleet.lab.address(HOST), "root", None, ssh / "id_ed25519", ssh / "known_hosts")
-    results = judge(data["plan"], ask(login, verification_questions(data["plan"])))
+    plan = replace(data["plan"], release=Release(fleet.version, {}, "", None))
+    results = judge(plan, ask(login, verification_questions(plan)))
     return {result.check: result.found for result in results if result.failed}
 
 
