@@ -22,6 +22,20 @@ CURL = "curl --noproxy '*' -sS"
 LEAST_KEEP_ALIVE_S = 15 * 60
 UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
+# Of each MIG instance what is in use, and which of them each process is on: `--query-compute-apps` has
+# no instance, and on most drivers no memory of what runs on one. A GPU's instances come before its
+# processes.
+_INSTANCES = """nvidia-smi -q -x | awk '
+    function value(line) { split(line, part, /[<>]/); return part[3] }
+    /<gpu id=/ { split($0, part, "\\""); gpu = part[2] }
+    /<mig_device>/ { within = 1; used = "" }
+    /<process_info>/ { pid = "" }
+    /<gpu_instance_id>/ { its = value($0) }
+    /<pid>/ { pid = value($0) }
+    within && /<used>/ && used == "" { used = value($0); sub(/ MiB/, "", used) }
+    /<\\/mig_device>/ { within = 0; print "instance", gpu, its, used }
+    /<\\/process_info>/ { print "process", gpu, its, pid }'"""
+
 
 def start_questions(plan: HostPlan) -> dict[str, str]:
     """Start one generation per slice, all at once; the other checks ask while they run."""
@@ -55,6 +69,7 @@ done""",
         "api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths),
         "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
         f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
+        **({"instances": _INSTANCES} if plan.mig else {}),
         "owners": f"""while IFS=', ' read -r uuid pid rest; do
     set -- "$@" "/proc/$pid/cgroup"
 done <{FOLDER}/apps

@@ -1,26 +1,16 @@
-"""What only a real request proves: the API answers, the models are there, tokens come, and the
-weights lie on the slice's own GPUs.
-
-`/api/ps` alone is never believed: when Ollama cannot read its runner's log it reports the whole model
-as being on the GPU. The driver's list of processes says whose memory is where. What is asked stands in
-`requests`.
+"""What only a real request proves: the API answers, the models are there, and tokens come. What is asked
+stands in `requests`; where the weights lie is `weights`' matter.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from ollama_fleet.checks import requests
+from ollama_fleet.checks import requests, weights
 from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import document, documents, generations
-from ollama_fleet.hardware import GpuProcess, parse_processes
 from ollama_fleet.planner.plan import BoundSlice
 from ollama_fleet.store import parse_name
-
-# Weights that are resident in other than the slice's own GPUs, or in RAM, show as a gap between what
-# Ollama says lies on the GPU and what the driver says its processes hold there.
-LEAST_SHARE = 0.5
 
 
 def _api(subject: Subject) -> Iterator[CheckResult]:
@@ -91,61 +81,10 @@ def _speed(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> CheckR
     )
 
 
-def _weights(subject: Subject) -> Iterator[CheckResult]:
-    """By the driver's own list: memory of the slice's processes, on its GPUs and on others."""
-    processes = parse_processes(subject.text("apps"))
-    owner = _owners(subject.text("owners"))
-    for item in subject.slices:
-        if not item.plan.models:
-            continue
-        own = [process for process in processes if owner.get(process.pid) == item.plan.unit]
-        yield _weights_of(subject, item, own)
-
-
-def _weights_of(subject: Subject, item: BoundSlice, own: list[GpuProcess]) -> CheckResult:
-    uuids = {*item.uuids, *_parent(subject, item)}
-    here = [process.used_mib for process in own if process.gpu_uuid in uuids]
-    held = sum(mib or 0 for mib in here)
-    strays = sorted({p.gpu_uuid for p in own if p.gpu_uuid not in uuids})
-    answers = documents(subject.text("api"))
-    loaded = answers.get(f"{item.plan.url}/api/ps", {}).get("models") or []
-    size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
-    on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
-    found = f"{held} MiB held on its GPUs; Ollama says {on_gpu_mib} of {size_mib} MiB"
-    # On an instance the driver may not tell how much a process holds; that it holds some is told.
-    untold = bool(item.seat and size_mib and here and set(here) == {None})
-    if strays:
-        found += f"; also on {', '.join(strays)}"
-    return subject.result(
-        item.plan.name,
-        "weights on gpu",
-        good=not strays
-        and on_gpu_mib == size_mib
-        and (untold or held >= max(1, LEAST_SHARE * size_mib)),
-        expected=f"all of the model on {item.place}",
-        found=found,
-        remedy="smaller context, q8_0 cache, a smaller model or more GPUs; if it should fit, see "
-        f"`journalctl -u {item.plan.unit} | grep 'inference compute'`",
-    )
-
-
-def _parent(subject: Subject, item: BoundSlice) -> list[str]:
-    """The UUID of an instance's GPU: drivers name the one or the other beside a process."""
-    if not item.seat:
-        return []
-    return [g.uuid for g in subject.hardware.gpus if g.pci_bus_id == item.seat.address]
-
-
-def _owners(text: str) -> dict[int, str]:
-    """`/proc/<pid>/cgroup:0::/system.slice/ollama-chat.service` lines → pid to unit."""
-    found = re.findall(r"^/proc/(\d+)/cgroup:.*/([^/\n]+\.service)\b", text, re.M)
-    return {int(pid): unit for pid, unit in found}
-
-
 # Asked before everything else, so that the generations run meanwhile.
 START = Check("start", lambda subject: (), requests.start_questions)
 CHECKS = (
     Check("api", _api, requests.generation_questions),
     Check("inference", _inference),
-    Check("weights on gpu", _weights),
+    weights.CHECK,
 )

@@ -1,11 +1,15 @@
 """Verification of slices on MIG instances, on answers of a healthy host and of broken ones."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from ollama_fleet.checks import units
 from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.checks.weights import read_instances
 from ollama_fleet.questions import Answer
 from tests.unit.examples import UUIDS
 from tests.unit.test_checks import assembled
@@ -20,7 +24,40 @@ MIG = """Enabled, Enabled
 0 4 4 3g.40gb 2 0 MIG-2 40448
 """
 RIGHTS = "/proc/driver/nvidia/capabilities/gpu4/mig/gi"
+USE = "instance 00000000:10:00.0 3 12\ninstance 00000000:10:00.0 5 6100\nprocess 00000000:10:00.0 5 101\n"
 DROP_IN = "/run/systemd/system/ollama-chat.service.d/20-mig.conf"
+
+REPORT = """<nvidia_smi_log><gpu id="00000000:10:00.0">
+<mig_devices>
+<mig_device><index>1</index>
+<gpu_instance_id>3</gpu_instance_id>
+<compute_instance_id>0</compute_instance_id>
+<fb_memory_usage><total>20096 MiB</total>
+<reserved>0 MiB</reserved>
+<used>12 MiB</used>
+</fb_memory_usage>
+<bar1_memory_usage>
+<used>1 MiB</used>
+</bar1_memory_usage>
+</mig_device>
+<mig_device>
+<gpu_instance_id>5</gpu_instance_id>
+<fb_memory_usage>
+<used>6100 MiB</used>
+</fb_memory_usage>
+</mig_device>
+</mig_devices>
+<fb_memory_usage>
+<used>6200 MiB</used>
+</fb_memory_usage>
+<processes>
+<process_info>
+<gpu_instance_id>5</gpu_instance_id>
+<compute_instance_id>0</compute_instance_id>
+<pid>101</pid>
+<used_memory>6100 MiB</used_memory>
+</process_info>
+</processes></gpu></nvidia_smi_log>"""
 
 
 def smi(mig: str) -> str:
@@ -51,6 +88,7 @@ def healthy() -> dict[str, str]:
         "rights": f"{RIGHTS}3/access:DeviceFileMinor: 30\n{RIGHTS}5/access:DeviceFileMinor: 48\n"
         f"{RIGHTS}3/ci0/access:DeviceFileMinor: 31\n{RIGHTS}5/ci0/access:DeviceFileMinor: 49\n",
         "apps": f"{UUIDS[0]}, 101, llama-server, [N/A]",
+        "instances": USE,
         "owners": "/proc/101/cgroup:0::/system.slice/ollama-chat.service",
         "generation chat": json.dumps(answer),
         "api": f'{{"version":"0.32.15"}}\n#{CHAT.url}/api/version\n'
@@ -128,6 +166,45 @@ def test_a_process_counts_by_its_instance_or_its_gpu(uuid: str) -> None:
 )
 def test_weights_that_lie_elsewhere_fail(apps: str) -> None:
     assert "weights on gpu" in failed(apps=apps)
+
+
+@pytest.mark.parametrize(
+    ("use", "found"),
+    [
+        (
+            USE.replace("process 00000000:10:00.0 5", "process 00000000:10:00.0 3"),
+            "instance 3 of GPU",
+        ),
+        (
+            USE.replace("process 00000000:10:00.0", "process 00000000:11:00.0"),
+            "of GPU 0000:11:00.0",
+        ),
+        (USE.replace("5 6100", "5 12"), "12 MiB held on its instance"),
+    ],
+)
+def test_weights_on_a_neighbours_instance_fail(use: str, found: str) -> None:
+    assert found in failed(instances=use)["weights on gpu"]
+
+
+def test_an_instance_whose_use_the_driver_does_not_tell_is_not_judged_by_it() -> None:
+    assert failed(instances=USE.replace("5 6100", "5 N/A")) == {}
+    assert failed(instances="") == {}
+
+
+def test_the_use_of_instances_is_read_out_of_the_report(tmp_path: Path) -> None:
+    """Real nvidia-smi prints a GPU's instances first, its processes last."""
+    report = tmp_path / "nvidia-smi"
+    report.write_text(f"#!/bin/sh\ncat <<'END'\n{REPORT}\nEND\n")
+    report.chmod(0o755)
+    asked = verification_questions(PLAN)["instances"]
+    done = subprocess.run(
+        ["sh", "-c", asked],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read_instances(done.stdout) == read_instances(USE)
 
 
 def test_weights_in_ram_fail_though_the_driver_tells_no_memory() -> None:
