@@ -184,6 +184,8 @@ def _replaced(request: DriverRequest, needs: Needs, state: State, unmet: list[st
     why = tuple(unmet) or (_trouble(state),)
     try:
         distribution = distribution_of(state)
+        if unowned := words.unowned_driver(state):
+            return Decision("refuse", why, problems=(unowned,))
         foreign = words.foreign_source(request, state)
         if foreign and state.origins and _is_signed(request, needs, distribution, state):
             foreign = None  # the distribution's archive is the very source that we would take

@@ -37,6 +37,9 @@ Unattended-Upgrade::Package-Blacklist {{
     "nvidia-";
     "libnvidia-";
     "linux-modules-nvidia-";
+    "firmware-nvidia-";
+    "libcuda1";
+    "libnvsdm";
     "cuda-drivers";
 }};
 """

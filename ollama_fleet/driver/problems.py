@@ -25,6 +25,17 @@ def foreign_source(request: DriverRequest, state: State) -> str | None:
     )
 
 
+def unowned_driver(state: State) -> str | None:
+    """Driver files that no package and no uninstaller knows: nobody here could take them away."""
+    if state.library is None or state.packages or state.runfile:
+        return None
+    return (
+        f"a driver is there (libnvidia-ml.so.{state.library}) whose files belong to no package, and no "
+        "uninstaller came with it. Remove it the way it came (an image, a copy), or set "
+        "`driver: {manage: false}` to leave it alone"
+    )
+
+
 def _foreign(request: DriverRequest, state: State) -> str | None:
     if state.runfile:
         return "NVIDIA's .run installer: /usr/bin/nvidia-uninstall is there"

@@ -224,19 +224,28 @@ def failed_checks(fleet: Fleet) -> dict[str, str]:
     return {result.check: result.found for result in results if result.failed}
 
 
+UNATTENDED = """
+apt-get -qq update && apt-get -qq install -y unattended-upgrades >/dev/null 2>&1
+echo 'Unattended-Upgrade::Origins-Pattern {"origin=*";};' >/etc/apt/apt.conf.d/99-all-origins
+"""
+
+
 @pytest.mark.lab
-def test_pain_1_an_upgrade_under_the_loaded_module_is_made_good(
+def test_pain_1_an_unattended_upgrade_does_not_change_the_driver_or_is_made_good(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
     prepare(lab, "bare-debian12-2x-rtx3090")
     assert deploy(fleet, SLICE, driver={"version": "580.95.05"}).code == 0
-    fleet.sh(
-        host,
-        "rm /etc/apt/preferences.d/00-ollama-fleet-nvidia; apt-get -y install nvidia-driver-pinning-580; "
-        "apt-get -y --allow-downgrades dist-upgrade",
-    )
+    fleet.sh(host, UNATTENDED)
+    for protection in ("preferences.d/00-ollama-fleet-nvidia", "apt.conf.d/52ollama-fleet-nvidia"):
+        assert "No packages found" in fleet.sh(host, "unattended-upgrade -v 2>&1")
+        fleet.sh(host, f"rm /etc/apt/{protection}")
+    assert failed_checks(fleet).keys() == {"driver pin"}
+
+    fleet.sh(host, "apt-get -y install nvidia-driver-pinning-580; unattended-upgrade -v")
     assert lab.ssh(host, "nvidia-smi").returncode != 0
     assert failed_checks(fleet)["driver"] == "580.95.05 loaded, 580.105.08 in user space"
+
     repaired = deploy(fleet, SLICE)
     assert repaired.code == 0 and loaded(fleet) == "580.105.08", repaired.text
     assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"

@@ -196,3 +196,13 @@ def test_a_lost_gpu_is_no_matter_of_packages() -> None:
     seen = replace(state.hardware, gpus=state.hardware.gpus[:1])
     decision = decide(ANY, replace(state, hardware=seen))
     assert decision.action == "leave" and "1 of 2 GPUs" in decision.notes[0]
+
+
+def test_a_driver_that_no_package_and_no_uninstaller_knows_is_not_built_upon() -> None:
+    copied = driven(packages=())
+    assert decide(DriverRequest(), copied).action == "leave"
+    for request in (DriverRequest(branch=595), DriverRequest(branch=595, replace=True)):
+        refused = decide(request, copied)
+        assert refused.action == "refuse" and not refused.changes
+        assert "whose files belong to no package" in refused.problems[0]
+    assert decide(DriverRequest(branch=595), driven()).action == "upgrade"
