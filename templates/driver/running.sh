@@ -34,7 +34,9 @@ stop_family() { # twice in a run that goes back: what the first call stopped is 
 }
 
 start_family() { # what was stopped; containers' device lists name the driver's files
-    ! systemctl cat nvidia-cdi-refresh.service >/dev/null 2>&1 || systemctl restart nvidia-cdi-refresh.service || :
+    for unit in nvidia-cdi-refresh.service fleet-cdi.service; do
+        ! systemctl cat "$unit" >/dev/null 2>&1 || systemctl restart "$unit" || say "$unit fails; see its journal"
+    done
     for unit in $(cat "$work/stopped" 2>/dev/null); do
         systemctl start "$unit" 2>/dev/null || say "$unit does not start again; see journalctl --unit $unit"
     done
