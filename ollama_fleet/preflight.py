@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ollama_fleet import room
-from ollama_fleet.catalogue.distribution import find_distribution
+from ollama_fleet.catalogue.distribution import find_distribution, packager_of
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.found import memory_problems
@@ -23,7 +23,6 @@ OLDEST_SYSTEMD = 239
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Command to the package that has it, the same on apt and dnf hosts.
 NEEDED_COMMANDS = {"curl": "curl", "zstd": "zstd", "tar": "tar", "flock": "util-linux"}
-PACKAGE_FAMILIES = {"debian": "apt", "ubuntu": "apt", "rhel": "dnf", "fedora": "dnf"}
 
 QUESTIONS = {
     "user": "id -u",
@@ -75,7 +74,7 @@ def read_facts(answers: Answers) -> HostFacts:
         is_root=answers["user"].text.strip() == "0",
         arch=ARCHITECTURES.get(machine),
         machine=machine,
-        package_family=_package_family(release),
+        package_family=packager_of(release.get("ID", ""), release.get("ID_LIKE", "")),
         systemd=_systemd_version(answers["systemd"]),
         missing_commands=tuple(answers["commands"].lines),
         hardware=read_hardware(answers),
@@ -117,11 +116,6 @@ def advice(plan: HostPlan, facts: HostFacts) -> list[str]:
 
 def _os_release(text: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Z_]+)=[\"']?([^\"'\n]*)[\"']?$", text, re.M))
-
-
-def _package_family(release: dict[str, str]) -> str | None:
-    ids = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    return next((PACKAGE_FAMILIES[name] for name in ids if name in PACKAGE_FAMILIES), None)
 
 
 def _systemd_version(answer: Answer) -> int | None:

@@ -99,6 +99,18 @@ def find_distribution(os_id: str, version: str, machine: str) -> Distribution:
     return _distribution(key, row, os_id, major, machine)
 
 
+def packager_of(os_id: str, id_like: str = "") -> str | None:
+    """apt or dnf, for ID and ID_LIKE of /etc/os-release; None for what is neither."""
+    families, packagers = _table()["families"], _table()["packagers"]
+    ids = [families.get(name, name) for name in (os_id, *id_like.split())]
+    return next((packagers[name] for name in ids if name in packagers), None)
+
+
+def words_of(packager: str) -> list[str]:
+    """Words that ID or ID_LIKE has on hosts of this packager: for questions that a shell answers."""
+    return [word for word, name in _table()["packagers"].items() if name == packager]
+
+
 def supported() -> list[str]:
     """Ids of every row."""
     return list(_table()["distributions"])

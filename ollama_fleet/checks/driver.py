@@ -19,7 +19,6 @@ from ollama_fleet.driver.state import KernelState, State, read_state
 from ollama_fleet.planner.plan import HostPlan
 
 HOST = "host"
-LOCKS = "health.locks"
 DEPLOY = "deploy again: slices are drained, the driver is reloaded"
 
 # Values of fabric.state with which CUDA fails.
@@ -34,9 +33,8 @@ OnState = Callable[[Subject, State], Iterable[CheckResult]]
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
-    """What the driver step asks, and whether dnf is kept from changing it."""
-    locks = "grep -s nvidia /etc/dnf/plugins/versionlock.list /etc/dnf/modules.d/*; true"
-    return {**driver_questions.questions(plan.provision.driver), LOCKS: locks}
+    """What the driver step asks."""
+    return driver_questions.questions(plan.provision.driver)
 
 
 def _with_state(judge: OnState) -> Callable[[Subject], Iterable[CheckResult]]:
@@ -67,7 +65,7 @@ def _as_asked(subject: Subject, state: State) -> Iterator[CheckResult]:
     request = subject.plan.provision.driver
     wanted = request.version or (f"branch {request.branch}" if request.branch else "")
     loaded = state.loaded or "0"
-    missing = _unpinned(subject, state) if is_managed(state) else []
+    missing = _unpinned(state, loaded) if is_managed(state) else []
     if not request.manage or not (wanted or is_managed(state)):
         return
     right = request.version in (None, loaded) and request.branch in (None, version_key(loaded)[0])
@@ -81,10 +79,13 @@ def _as_asked(subject: Subject, state: State) -> Iterator[CheckResult]:
     )
 
 
-def _unpinned(subject: Subject, state: State) -> list[str]:
-    """What would let an upgrade change a driver that we installed."""
+def _unpinned(state: State, loaded: str) -> list[str]:
+    """What would let an upgrade change a driver that we installed. A module stream keeps dnf in the
+    branch only, so every package of the driver needs its lock."""
     if DNF_SOURCE in state.files:
-        return [] if subject.text(LOCKS) else ["a lock of dnf"]
+        if state.pinned != loaded:
+            return ["a lock of the kernel modules"]
+        return [f"a lock of {name}" for name in state.unlocked(loaded)]
     return [path for path in (PREFERENCES, UNATTENDED) if path not in state.files]
 
 

@@ -157,11 +157,12 @@ def _functions(plan: HostPlan, state: State, decision: Decision) -> str:
     """What the plan and the state write into functions."""
     ports = [item.port for item in plan.slices if item.unit in state.slices]
     stop = drain(state.slices, ports, plan.provision.drain_timeout_s)
-    written = ["write_settings() {", ":"]
+    written, forgotten = ["write_settings() {", ":"], ""
     source = [":"]
     if decision.distribution:
         packager = decision.distribution.packager
         written += map(_put, files.settings(packager))
+        forgotten = " ".join(file.path for file in files.settings(packager))
         url = decision.distribution.repository_url(plan.provision.driver.repository, state.machine)
         source.append(_put(files.source(packager, url)))
     return "\n".join(
@@ -169,6 +170,7 @@ def _functions(plan: HostPlan, state: State, decision: Decision) -> str:
             f"drain_slices() {{\n:\n{stop}\n}}",
             f"resume_slices() {{\n:\n{resume(state.slices)}\n}}",
             "\n".join([*written, "}"]),
+            f"forget_settings() {{\nrm -f {forgotten}\n}}",
             "\n".join(["write_source() {", *source, "}"]),
         ]
     )

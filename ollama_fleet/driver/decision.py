@@ -5,7 +5,7 @@ A working driver that satisfies the request is left alone, whoever installed it.
 
 from dataclasses import dataclass, replace
 
-from ollama_fleet.catalogue.distribution import Distribution
+from ollama_fleet.catalogue.distribution import Distribution, packager_of
 from ollama_fleet.driver import problems as words
 from ollama_fleet.driver.files import BLACKLIST, digest, settings
 from ollama_fleet.driver.flavour import Needs, NoFlavourError, needs_of, version_key
@@ -117,7 +117,7 @@ def _unfinished(state: State, version: str) -> list[str]:
         for item in state.kernels
         if item.module != version and _will_run(item.release, state)
     ]
-    packager = "apt" if state.os_id in ("debian", "ubuntu") else "dnf"
+    packager = packager_of(state.os_id) or "dnf"
     found += [
         f"{file.path} is not as it should be"
         for file in settings(packager)
@@ -125,6 +125,8 @@ def _unfinished(state: State, version: str) -> list[str]:
     ]
     if state.pinned != version:
         found.append(f"driver {version} is not pinned")
+    elif packager == "dnf":
+        found += [f"{name} is not locked" for name in state.unlocked(version)]
     if state.stale_initramfs:
         found.append("the initramfs is older than the settings that keep nouveau out")
     persistence = state.units.get("nvidia-persistenced.service")

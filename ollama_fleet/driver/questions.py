@@ -6,6 +6,7 @@ asked only where a driver that we did not install has to be dealt with.
 
 import shlex
 
+from ollama_fleet.catalogue.distribution import words_of
 from ollama_fleet.driver.files import BLACKLIST, LOCKS, OUR_FILES, PREFERENCES
 from ollama_fleet.hardware import HARDWARE_QUESTIONS
 from ollama_fleet.planner.provision import DriverRequest
@@ -58,7 +59,7 @@ for place in /lib/modules/*; do
 done; true"""
 
 # One line per package: status (dpkg's three letters, or ii), name, version. Kernels of apt hosts as well.
-_PACKAGES = f"""if ! grep -qE '^ID(_LIKE)?=.*(rhel|fedora)' /etc/os-release; then
+_PACKAGES = f"""if ! grep -qE '^ID(_LIKE)?=.*({"|".join(words_of("dnf"))})' /etc/os-release; then
     dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}|${{Version}}\\n' {_PATTERNS} \\
         'linux-image-*' 2>/dev/null
 elif command -v rpm >/dev/null; then
@@ -115,13 +116,15 @@ QUESTIONS = {
     "driver.units": f"systemctl show -p Id,LoadState,ActiveState,UnitFileState {' '.join(UNITS)}",
     "driver.persistence": _PERSISTENCE,
     "driver.files": f"sha256sum {' '.join(OUR_FILES)} 2>/dev/null; true",
-    "driver.pinned": "sed -nE 's/^Pin: version ([0-9.]+)-.*/\\1/p; s/^kmod-nvidia[^:]*:([0-9.]+)-.*/\\1/p' "
+    # dnf's locks as they are; and the version, last.
+    "driver.pinned": r"sed -nE '/^[a-z].*-[0-9]+:[0-9]/p; s/^Pin: version ([0-9.]+)-.*/\1/p; "
+    r"s/^kmod-nvidia[^:]*:([0-9.]+)-.*/\1/p' "
     f"{PREFERENCES} {LOCKS} 2>/dev/null; true",
     # Settings that are newer than an initramfs are not in it.
     "driver.initramfs": f"for image in /boot/initrd.img-* /boot/initramfs-*.img; do "
     f'[ ! -e "$image" ] || [ ! {BLACKLIST} -nt "$image" ] || echo "$image"; done; true',
-    "driver.stale": "cd /etc/apt/sources.list.d 2>/dev/null || cd /etc/yum.repos.d 2>/dev/null "
-    f'&& for file in {" ".join(STALE)}; do [ ! -e "$file" ] || echo "$file"; done; true',
+    "driver.stale": "for folder in /etc/apt/sources.list.d /etc/yum.repos.d; do cd $folder 2>/dev/null || "
+    f'continue; for file in {" ".join(STALE)}; do [ ! -e "$file" ] || echo "$file"; done; done; true',
     "driver.dgx": "[ -e /etc/dgx-release ]",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "

@@ -4,11 +4,18 @@ import re
 from dataclasses import dataclass, field
 
 from ollama_fleet.driver.flavour import OPEN, PROPRIETARY, version_key
+from ollama_fleet.driver.packages import (
+    Package,
+    read_images,
+    read_locks,
+    read_packages,
+    read_pinned,
+    unlocked,
+)
 from ollama_fleet.hardware import DISPLAY_CLASSES, Hardware, parse_loaded_driver, read_hardware
 from ollama_fleet.questions import Answers
 
 BRIDGE_CLASS = "0x0680"
-_KERNEL = "linux-image-"
 # Switches of the fourth NVLink and older; fifth-generation ones are no NVIDIA PCI functions.
 SWITCH_IDS = frozenset({0x1AF1, 0x22A3, 0x1AC2})
 NVLINK5_IDS = frozenset({0x2901, 0x2909, 0x290A, 0x2941, 0x3182, 0x31C2})
@@ -22,21 +29,6 @@ class KernelState:
     has_headers: bool
     module: str | None
     flavour: str | None
-
-
-@dataclass(frozen=True)
-class Package:
-    """An installed package; `broken` when dpkg has not finished with it."""
-
-    name: str
-    version: str
-    broken: bool = False
-
-    @property
-    def driver_version(self) -> str | None:
-        """The driver's version in the package's ('580.95.05-1' → '580.95.05')."""
-        found = re.match(r"(?:\d+:)?(\d{3}\.\d+(?:\.\d+)?)(?=[-~+]|$)", self.version)
-        return found.group(1) if found else None
 
 
 @dataclass(frozen=True)
@@ -71,6 +63,7 @@ class State:
     persistence_off: bool = False
     files: dict[str, str] = field(default_factory=dict)
     pinned: str | None = None
+    locks: tuple[str, ...] = ()
     stale_initramfs: bool = False
     stale_lists: tuple[str, ...] = ()
     dgx: bool = False
@@ -115,6 +108,10 @@ class State:
         """A fabric manager has to run."""
         return self.switches
 
+    def unlocked(self, version: str) -> list[str]:
+        """Packages of the driver `version` that no lock of dnf's holds as they are."""
+        return unlocked(self.packages, self.locks, version)
+
     def fabric_package(self) -> Package | None:
         """The installed fabric manager."""
         names = re.compile(r"nvidia-fabric-?manager(-\d+)?")
@@ -139,19 +136,20 @@ def read_state(answers: Answers) -> State:
         nouveau="nouveau" in answers["driver.modules"].lines,
         kernels=_kernels(answers["driver.kernels"].lines),
         library=_library(answers["driver.library"].lines),
-        packages=_packages(answers["driver.packages"].lines),
+        packages=read_packages(answers["driver.packages"].lines),
         origins=_origins(answers["driver.sources"].text),
         runfile=bool(answers["driver.runfile"].lines),
         secure_boot="SecureBoot enabled" in answers["driver.secure_boot"].text,
         units=_units(answers["driver.units"].text),
         persistence_off="--no-persistence-mode" in _last(answers["driver.persistence"].lines),
         files=_digests(answers["driver.files"].lines),
-        pinned=_last(answers["driver.pinned"].lines).strip() or None,
+        pinned=read_pinned(answers["driver.pinned"].lines),
+        locks=read_locks(answers["driver.pinned"].lines),
         stale_initramfs=bool(answers["driver.initramfs"].lines),
         stale_lists=tuple(answers["driver.stale"].lines),
         dgx=answers["driver.dgx"].code == 0,
         slices=tuple(answers["driver.slices"].lines),
-        images=_images(answers["driver.packages"].lines),
+        images=read_images(answers["driver.packages"].lines),
         free_mib=_free(answers["driver.free"].lines),
         hardware=read_hardware(answers),
     )
@@ -196,20 +194,6 @@ def _library(lines: list[str]) -> str | None:
     found = [re.search(r"libnvidia-ml\.so\.(\d+(?:\.\d+)+)$", line.strip()) for line in lines]
     versions = [match.group(1) for match in found if match]
     return max(versions, key=version_key, default=None)
-
-
-def _packages(lines: list[str]) -> tuple[Package, ...]:
-    """`<status>|<name>|<version>`; what is removed but for its settings is not installed."""
-    return tuple(
-        Package(name, version, broken=not re.match("[ih]i *$", status))
-        for status, name, version in (line.split("|") for line in lines if line.count("|") == 2)
-        if status[1:2] in "iUFHWt" and "container" not in name and not name.startswith(_KERNEL)
-    )
-
-
-def _images(lines: list[str]) -> tuple[str, ...]:
-    """Kernels that are wholly installed, out of the same lines."""
-    return tuple(re.findall(rf"^[ih]i *\|({_KERNEL}[^|]*)", "\n".join(lines), re.M))
 
 
 def _origins(text: str) -> frozenset[str]:

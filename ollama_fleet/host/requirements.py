@@ -11,7 +11,7 @@ from pyinfra.operations import apt, dnf
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.ahead import ahead, objections
 from ollama_fleet.host.answers import ask, forget, no_answer
-from ollama_fleet.host.scripts import fail_host
+from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.preflight import (
     NEEDED_COMMANDS,
@@ -55,15 +55,22 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
     if wrong:
         yield FunctionCommand(fail_host, (wrong,), {})
     elif facts.missing_commands:
-        yield from _commands_installed(facts)
+        yield from _commands_installed(plan, facts)
     else:
         host.noop("the host is ready")
 
 
-def _commands_installed(facts: HostFacts) -> Generator[Any, None, None]:
+# A list of somebody else's that apt rejects (a key that was replaced, say) must not keep the host from
+# what the distribution's own have; the driver step puts such a list aside.
+_LISTS = """apt-get -qq update -o Acquire::Retries=3 ||
+    say "apt could not read all of the host's lists; going on with those that it could" """
+
+
+def _commands_installed(plan: HostPlan, facts: HostFacts) -> Generator[Any, None, None]:
     packages = [NEEDED_COMMANDS[name] for name in facts.missing_commands]
     if facts.package_family == "apt":
-        yield from apt.packages._inner(packages=packages, update=True)
+        yield Script(change_script([_LISTS], plan.provision.environment))
+        yield from apt.packages._inner(packages=packages)
     else:
         yield from dnf.packages._inner(packages=packages)
     forget(host)

@@ -61,14 +61,18 @@ pm_repository() {
 
 pm_move_stale() { # a second list of the same repository, with another key, stops apt altogether
     for list in $STALE; do
-        list=/etc/apt/sources.list.d/$list
-        [ -e "$list" ] || continue
-        say "moving $list aside"
-        mv -f "$list" "$list.before-fleet"
+        put_aside "/etc/apt/sources.list.d/$list"
     done
 }
 
-pm_madison() { apt-cache madison "$1" 2>/dev/null | awk -F'|' '{ gsub(/ /, "", $2); print $2 }'; }
+pm_anywhere() { # pm_anywhere PACKAGE [ADDRESS]: its versions, of all archives or of one
+    apt-cache madison "$1" 2>/dev/null |
+        awk -F'|' -v at="${2:-}" 'index($3, at) { gsub(/ /, "", $2); print $2 }'
+}
+
+pm_madison() { # the driver comes from one source: Ubuntu's archive has packages of the same names
+    if [ "$SIGNED" = yes ]; then pm_anywhere "$1"; else pm_anywhere "$1" "$REPOSITORY"; fi
+}
 
 pm_versions() { pm_madison "$1" | sed -E 's/^[0-9]+://; s/[-~+].*//' | sort -rVu; }
 
@@ -93,7 +97,7 @@ specs() {
         echo "$name${full:+=$full}"
     done
     for name in $FABRIC_UNVERSIONED; do
-        [ -z "$(pm_madison "$name")" ] || echo "$name"
+        [ -z "$(pm_anywhere "$name")" ] || echo "$name"
     done
 }
 
@@ -117,7 +121,7 @@ pm_snapshot() {
 
 pm_way_back() { # whether the repository still has what is installed
     while IFS='=' read -r name full; do
-        pm_madison "$name" | grep -qxF "$full" || { say "the repository has no $name $full any more"; return 1; }
+        pm_anywhere "$name" | grep -qxF "$full" || { say "the repository has no $name $full any more"; return 1; }
     done <"$work/before"
     apt_get install --reinstall --download-only --allow-downgrades $(cat "$work/before")
 }

@@ -12,11 +12,10 @@ prepare() {
     say "driver $version with the $FLAVOUR kernel modules: $packages"
     headers
     [ "$UPGRADE" = no ] || pm_snapshot
-    if [ "$REPLACE" = no ]; then
-        pm_try --simulate || fail "the packages of driver $version cannot be installed together (on Debian: is \`contrib\` in the sources?); the driver is unchanged"
-        say "fetching it"
-        pm_try --download-only || fail "the packages of driver $version cannot be fetched $(report_proxy); the driver is unchanged"
-    fi
+    # Another source's driver may be in the way of that; it goes first.
+    [ "$REPLACE" = yes ] || pm_try --simulate || fail "the packages of driver $version cannot be installed together (on Debian: is \`contrib\` in the sources?); the driver is unchanged"
+    say "fetching it"
+    pm_try --download-only || fail "the packages of driver $version cannot be fetched $(report_proxy); the driver is unchanged"
     way_back=no
     if [ "$UPGRADE" = yes ]; then
         if [ -s "$work/before" ] && pm_way_back; then way_back=yes; else say 'if this driver fails, there is no way back to the old one'; fi
@@ -46,11 +45,13 @@ free_gpus() { # unloads the old driver, or leaves that to a reboot where one is 
 
 replace_packages() {
     : >"$work/begun"
+    # First, for by these a next run knows that this one was at work, should it be cut off.
+    write_settings || return 1
     [ "$REPLACE" = no ] || { say "removing the driver of another source"; pm_purge || return 1; }
     pm_pin || { echo 'the version cannot be pinned' >&2; return 1; }
     say "installing driver $version"
     pm_install || { build_log; echo "the packages of driver $version cannot be installed" >&2; return 1; }
-    check_modules && write_settings && initramfs
+    check_modules && initramfs
 }
 
 go_on() { # a driver that waits for a boot is proved after it
@@ -73,7 +74,9 @@ back() {
     stop_family
     unload || say 'the new driver cannot be unloaded'
     pm_back || fail "driver $failed does not work, and $old cannot be installed again either; see above"
-    check_modules || fail "driver $failed does not work, and $old is installed again, but not whole"
+    # For the running kernel: that this driver has no module for every other one may be as it was.
+    [ "$(modinfo -k "$(uname -r)" -F version nvidia 2>/dev/null)" = "$old" ] || fail "driver $failed does not work, and $old is installed again, but not whole"
+    [ "$MANAGED" = yes ] || forget_settings
     start_up && (resume_slices) || fail "driver $failed does not work; $old is installed again, but does not come up"
     fail "driver $failed does not work here (see above); driver $old is back and serves as before"
 }
@@ -93,12 +96,14 @@ reload() { # what is installed is right, and another one is loaded, or none
 
 only_fabric() { # of a driver that is right and may be somebody else's
     pm_repair
-    : >"$work/begun"
+    [ -e "$SOURCE" ] || : >"$work/new-source"
+    # Where the driver came otherwise our source is used this once: it would upgrade that, too.
+    [ "$MANAGED" = yes ] || : >"$work/passing"
     pm_repository
     pick_fabric
     pm_try --simulate || fail "the fabric manager $version cannot be installed; nothing was changed"
+    : >"$work/begun"
     drain_slices
-    pm_try || fail "the fabric manager $version cannot be installed"
-    (fabric) || fail "the fabric manager $version is installed and does not run"
+    (pm_try && fabric) || { resume_slices; fail "the fabric manager $version is not installed, or does not run; see above"; }
     resume_slices
 }

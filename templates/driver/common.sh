@@ -1,14 +1,27 @@
 # Functions of the driver step that know no package manager. The variables in capitals are set above.
 work=$(mktemp -d)
+: >"$work/aside"
 pm_undo() { :; }
 trap 'undo || :; rm -rf "$work"' EXIT
 version=$VERSION
 packages=
 
-undo() { # of a change that stopped before its transaction
-    [ ! -e "$work/begun" ] || return 0
-    pm_undo
+undo() { # of a change that stopped before its transaction; and of a source that was there for one package only
+    if [ -e "$work/begun" ]; then
+        [ -e "$work/passing" ] || return 0
+    else
+        pm_undo
+    fi
     [ ! -e "$work/new-source" ] || rm -f "$SOURCE" "$KEY_PATH"
+    while read -r list; do
+        mv -f "$list.before-fleet" "$list"
+    done <"$work/aside"
+}
+
+put_aside() { # put_aside FILE: a list of packages that is in the way
+    [ -e "$1" ] || return 0
+    say "moving $1 aside"
+    mv -f "$1" "$1.before-fleet" && echo "$1" >>"$work/aside"
 }
 
 report_proxy() { # said with every failed fetch: half of them are a proxy that is not set
@@ -138,6 +151,8 @@ check_modules() { # the proof that the packages did what they say
         has_module "$kernel" && continue
         [ "$SIGNED" = yes ] || ! command -v dkms >/dev/null || dkms autoinstall -k "$kernel" >"$work/dkms" 2>&1 || :
         has_module "$kernel" && continue
+        [ "$SIGNED" = yes ] || ! command -v dkms >/dev/null || rebuild "$kernel" >>"$work/dkms" 2>&1 || :
+        has_module "$kernel" && continue
         # Canonical builds for the kernels of its archive only; an old one may stay without.
         [ "$SIGNED" = no ] || [ "$kernel" = "$(uname -r)" ] || continue
         build_log
@@ -147,6 +162,14 @@ check_modules() { # the proof that the packages did what they say
     newest=$(installed_kernels | tail -n 1)
     has_module "$newest" || { echo "driver $version has no module for kernel $newest, which boots next" >&2; return 1; }
     [ -n "$(command -v nvidia-smi)" ] || { echo "the packages brought no nvidia-smi" >&2; return 1; }
+}
+
+rebuild() { # rebuild KERNEL: dkms leaves alone what it has installed once, whatever became of the file
+    name=$(dkms status -k "$1" | grep -F "$version" | sed -nE 's/^(nvidia[a-z-]*)[/,].*/\1/p' | head -n 1)
+    [ -n "$name" ] || return 1
+    dkms remove -m "$name" -v "$version" -k "$1"
+    dkms add -m "$name" -v "$version" || : # the last kernel's removal forgets the source, too
+    dkms install -m "$name" -v "$version" -k "$1"
 }
 
 build_log() { # why DKMS built nothing
@@ -163,8 +186,11 @@ has_module() { # both of what DKMS says: `nvidia, 580.95.05, …` (2.x), `nvidia
 }
 
 initramfs() { # only when the settings that keep nouveau out are newer than it
-    for image in /boot/initrd.img-* /boot/initramfs-*.img; do
-        [ ! -e "$image" ] || [ ! "$BLACKLIST" -nt "$image" ] || stale=yes
+    # Only a kernel's own image: nothing ever makes the rescue system's or kdump's anew.
+    for kernel in $(installed_kernels); do
+        for image in "/boot/initrd.img-$kernel" "/boot/initramfs-$kernel.img"; do
+            [ ! -e "$image" ] || [ ! "$BLACKLIST" -nt "$image" ] || stale=yes
+        done
     done
     [ -n "${stale:-}" ] || return 0
     say "rebuilding the initramfs without nouveau"

@@ -25,10 +25,7 @@ pm_repository() {
     pm_commands curl curl gpg gnupg2
     repository_key
     for list in $STALE; do
-        list=/etc/yum.repos.d/$list
-        [ -e "$list" ] || continue
-        say "moving $list aside"
-        mv -f "$list" "$list.before-fleet"
+        put_aside "/etc/yum.repos.d/$list"
     done
     rpm -e --allmatches gpg-pubkey-7fa2af80 2>/dev/null || :
     place "$work/key.asc" "$KEY_PATH"
@@ -130,9 +127,13 @@ pm_pin() { # exact versions: a stream alone lets the branch's next release in
     command -v dnf >/dev/null && dnf_run install "$LOCK_PACKAGE" || return 1
 }
 
+others_locks() { # what is locked besides the driver, the container toolkit among it
+    [ ! -e "$LOCKS" ] || awk '/nvidia|libnvsdm|cuda-drivers|the driver changes only/ && !/container/ { next } { print }' "$LOCKS"
+}
+
 pm_lock() {
     mkdir -p "${LOCKS%/*}"
-    { grep -vE 'nvidia|libnvsdm|cuda-drivers|Ollama Fleet' "$LOCKS" 2>/dev/null || :
+    { others_locks
         echo '# Managed by Ollama Fleet: the driver changes only when a deploy says so.'
         pm_family | grep -F "$version" | sed 's/\.[^.]*$/.*/'; } >"$LOCKS.fleet-new"
     mv -fT "$LOCKS.fleet-new" "$LOCKS"
@@ -160,7 +161,8 @@ pm_purge() {
 }
 
 pm_back() {
-    if [ -e "$work/locks-before" ]; then place "$work/locks-before" "$LOCKS"; fi
+    # The plugin wants its file, also an empty one.
+    if [ -e "$work/locks-before" ]; then place "$work/locks-before" "$LOCKS"; else others_locks >"$work/locks" && place "$work/locks" "$LOCKS"; fi
     (stream "$(cat "$work/stream-before")") || return 1
     dnf_run --allowerasing install $(cat "$work/before")
 }

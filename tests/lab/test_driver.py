@@ -88,40 +88,62 @@ BARE = [
 ]
 
 
+# Images that are no kernel's own: every server has some, and nothing ever writes them again.
+NEVER_MADE_ANEW = "/boot/initramfs-0-rescue-4711.img /boot/initrd.img-6.1.0-1.old-dkms"
+# On these a slice serves from the driver.
+SERVING = {row[0] for row in BARE if "ubuntu2404" in row[0] or "rocky10" in row[0]}
+
+
 @pytest.mark.lab
 @pytest.mark.parametrize(("profile", "version", "flavour"), BARE, ids=[row[0] for row in BARE])
 def test_a_bare_host_gets_its_driver_and_keeps_it(
     lab: Lab, fleet: Fleet, host: str, profile: str, version: str, flavour: str
 ) -> None:
     prepare(lab, profile)
-    first = deploy(fleet)
+    fleet.sh(host, f"touch -d 2020-01-01 {NEVER_MADE_ANEW}")
+    slices = [SLICE] if profile in SERVING else []
+    first = deploy(fleet, *slices)
     assert first.code == 0, first.text
     assert loaded(fleet) == version
     assert flavour in fleet.sh(host, "head -n 1 /proc/driver/nvidia/version")
     assert fleet.sh(host, "systemctl is-active nvidia-persistenced") == "active"
 
-    second = deploy(fleet)
-    assert second.code == 0 and driver_changes(second) == [], second.text
+    second = deploy(fleet, *slices)
+    assert second.code == 0 and second.changed() == {}, second.text
 
     upgrade = "apt-get -s dist-upgrade | grep ^Inst || :"
     if "rocky" in profile:
         upgrade = "dnf -q --assumeno upgrade 2>&1 | grep -i nvidia || :"
+    elif "secureboot" not in profile:  # where the modules are Canonical's, and so are the versions
+        pinned = fleet.sh(host, "dpkg-query -W -f '${Package}\\n' 'nvidia-driver-pinning-*'")
+        assert pinned == f"nvidia-driver-pinning-{version.partition('.')[0]}"
     assert "nvidia" not in fleet.sh(host, upgrade)
 
     lab.reboot(host)
     assert loaded(fleet) == version
 
 
+# Writes down each boot that comes after it.
+COUNT_BOOTS = """
+printf '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c "cat /proc/sys/kernel/random/boot_id >>/root/boots"\\n[Install]\\nWantedBy=multi-user.target\\n' \\
+    >/etc/systemd/system/count-boots.service
+systemctl enable -q count-boots
+"""
+
+
 @pytest.mark.lab
 def test_pain_7_a_host_with_nouveau_reboots_once(lab: Lab, fleet: Fleet, host: str) -> None:
     prepare(lab, "nouveau-1x-rtx3060")
-    before = fleet.sh(host, "cat /proc/sys/kernel/random/boot_id")
-    first = deploy(fleet)
+    fleet.sh(host, COUNT_BOOTS)
+    first = deploy(fleet, SLICE)
     assert first.code == 0, first.text
     assert "Driver | Reboot if the driver needs it" in first.changed()
-    assert fleet.sh(host, "cat /proc/sys/kernel/random/boot_id") != before
+    assert len(fleet.sh(host, "cat /root/boots").split()) == 1
     assert loaded(fleet) == "580.105.08"
-    assert driver_changes(deploy(fleet)) == []
+    # The same run went on to slices that serve.
+    assert "Slices | Run one unit per slice" in first.changed()
+    assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
+    assert deploy(fleet, SLICE).changed() == {}
 
 
 @pytest.mark.lab
@@ -167,6 +189,14 @@ def test_pain_6_secure_boot_waits_for_the_console(lab: Lab, fleet: Fleet, host: 
     prepare(lab, "secureboot-debian12-1x-rtx3060")
     refused = deploy(fleet)
     assert refused.code == 1 and "Secure Boot is on" in refused.text
+    assert "nvidia" not in fleet.sh(host, "dpkg-query -W -f '${Package}\\n'; ls /etc/modprobe.d")
+
+    ignored = deploy(fleet, driver={"secure_boot": "ignore"})
+    assert ignored.code == 1, "a module that does not load is no success"
+    assert "Secure Boot rejects the driver's module" in ignored.text, ignored.text
+    fleet.sh(
+        host, "apt-get -y purge 'nvidia-*' 'libnvidia-*' >/dev/null; rm -f /etc/modprobe.d/ollama-*"
+    )
 
     asked = deploy(fleet, driver={"secure_boot": "enroll"})
     assert asked.code == 1 and "Enroll MOK" in asked.text
@@ -177,7 +207,10 @@ def test_pain_6_secure_boot_waits_for_the_console(lab: Lab, fleet: Fleet, host: 
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("profile", ["bare-debian12-2x-rtx3090", "bare-rocky9-2x-rtx3090"])
+@pytest.mark.parametrize(
+    "profile",
+    ["bare-debian12-2x-rtx3090", "bare-ubuntu2404-2x-rtx3090", "bare-rocky9-2x-rtx3090"],
+)
 def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
     lab: Lab, fleet: Fleet, host: str, profile: str
 ) -> None:
@@ -201,15 +234,26 @@ def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
     assert back.code == 0 and loaded(fleet) == "580.105.08", back.text
 
 
+# A monitoring service of NVIDIA's own keeps the GPUs open.
+DCGM = """
+printf '[Service]\\nExecStart=/bin/sh -c "exec sleep 1000 </dev/nvidia0"\\n' >/etc/systemd/system/nvidia-dcgm.service
+systemctl daemon-reload && systemctl start nvidia-dcgm
+"""
+
+
 @pytest.mark.lab
 def test_an_idle_host_is_upgraded_without_a_reboot(lab: Lab, fleet: Fleet, host: str) -> None:
     prepare(lab, "bare-ubuntu2404-2x-rtx3090")
     assert deploy(fleet).code == 0
+    fleet.sh(host, DCGM)
+    monitor = fleet.sh(host, "systemctl show -p MainPID --value nvidia-dcgm")
     boot = fleet.sh(host, "cat /proc/sys/kernel/random/boot_id")
 
     upgraded = deploy(fleet, driver={"branch": 595})
     assert upgraded.code == 0 and loaded(fleet) == "595.58.03", upgraded.text
     assert fleet.sh(host, "cat /proc/sys/kernel/random/boot_id") == boot
+    assert fleet.sh(host, "systemctl is-active nvidia-dcgm") == "active"
+    assert fleet.sh(host, "systemctl show -p MainPID --value nvidia-dcgm") != monitor
     assert driver_changes(deploy(fleet, driver={"branch": 595})) == []
 
 
@@ -237,12 +281,16 @@ def test_pain_1_an_unattended_upgrade_does_not_change_the_driver_or_is_made_good
     prepare(lab, "bare-debian12-2x-rtx3090")
     assert deploy(fleet, SLICE, driver={"version": "580.95.05"}).code == 0
     fleet.sh(host, UNATTENDED)
-    for protection in ("preferences.d/00-ollama-fleet-nvidia", "apt.conf.d/52ollama-fleet-nvidia"):
+    # First all that keeps the driver as it is, then the blacklist alone, then nothing.
+    for step in (
+        "rm /etc/apt/preferences.d/00-ollama-fleet-nvidia; apt-get -y install nvidia-driver-pinning-580",
+        "rm /etc/apt/apt.conf.d/52ollama-fleet-nvidia",
+    ):
         assert "No packages found" in fleet.sh(host, "unattended-upgrade -v 2>&1")
-        fleet.sh(host, f"rm /etc/apt/{protection}")
+        fleet.sh(host, step)
     assert failed_checks(fleet).keys() == {"driver pin"}
 
-    fleet.sh(host, "apt-get -y install nvidia-driver-pinning-580; unattended-upgrade -v")
+    fleet.sh(host, "unattended-upgrade -v")
     assert lab.ssh(host, "nvidia-smi").returncode != 0
     assert failed_checks(fleet)["driver"] == "580.95.05 loaded, 580.105.08 in user space"
 
@@ -283,6 +331,43 @@ def test_pain_5_a_driver_of_another_source_is_purged_only_when_told(
     assert refused.code == 1 and "driver: {replace: true}" in refused.text, refused.text
     done = deploy(fleet, driver={"replace": True})
     assert done.code == 0 and loaded(fleet) == "580.105.08", done.text
+
+
+@pytest.mark.lab
+def test_a_power_cut_in_the_very_first_installation_is_made_good(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    prepare(lab, "bare-debian12-2x-rtx3090")
+    fleet.sh(
+        host,
+        "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-580.105.08 ]; do sleep 0.02; done; "
+        "exec systemctl reboot --force --force'",
+    )
+    assert deploy(fleet, SLICE).code == 1
+    lab.up([host])
+    assert fleet.sh(host, "dpkg --audit") != ""
+
+    done = deploy(fleet, SLICE)
+    assert done.code == 0 and loaded(fleet) == "580.105.08", done.text
+    assert fleet.sh(host, "dpkg --audit") == ""
+    assert "nvidia-uvm" in fleet.sh(host, "cat /etc/modules-load.d/ollama-fleet-nvidia.conf")
+    assert deploy(fleet, SLICE).changed() == {}
+
+
+@pytest.mark.lab
+def test_the_fabric_manager_of_somebody_elses_driver_leaves_no_source_behind(
+    lab: Lab, fleet: Fleet, host: str
+) -> None:
+    """It would upgrade the driver, too, which is not ours."""
+    prepare(lab, "8x-h100")
+    fleet.sh(host, "systemctl disable --now nvidia-fabricmanager")
+    run = deploy(fleet)
+    assert run.code == 0, run.text
+    assert loaded(fleet) == "580.95.05"
+    assert "580.95.05" in fleet.sh(host, "dpkg-query -W nvidia-fabricmanager")
+    assert fleet.sh(host, "systemctl is-active nvidia-fabricmanager") == "active"
+    assert fleet.sh(host, "ls /etc/apt/sources.list.d /etc/apt/keyrings").count("nvidia") == 0
+    assert driver_changes(deploy(fleet)) == []
 
 
 @pytest.mark.lab

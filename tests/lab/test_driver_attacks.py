@@ -107,6 +107,12 @@ def test_a_hand_on_the_host_is_put_right(lab: Lab, fleet: Fleet, host: str) -> N
         assert run.code == 0 and driver_changes(run), run.text
         assert fleet.sh(host, f"cat {path}") == before
 
+    # What a power cut leaves of a file that was just written; DKMS calls it installed.
+    fleet.sh(host, ": >$(modinfo -n nvidia)")
+    run = deploy(fleet, CHAT)
+    assert run.code == 0 and driver_changes(run), run.text
+    assert fleet.sh(host, "modinfo -F version nvidia") == "580.105.08"
+
     # On hold: the inventory wins where it asks for another driver, the hold stays.
     fleet.sh(host, "apt-mark hold nvidia-driver-cuda")
     assert driver_changes(deploy(fleet, CHAT)) == []

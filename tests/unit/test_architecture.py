@@ -1,6 +1,9 @@
-"""The house keeps its shape: which way imports point, and files that one reader can hold."""
+"""The house keeps its shape: which way imports point, files that one reader can hold, and two habits:
+nothing is fetched and run unseen, and a distribution is a row of a table."""
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +39,7 @@ MAY_IMPORT = {
     "hardware": {"mig", "questions"},
     "mig": {"draining", "gpu_settings", "hardware", "planner", "problems", "questions", "yamlfile"},
     "gpu_settings": {"hardware", "planner", "questions"},
-    "containers": {"hardware", "planner", "questions", "render"},
+    "containers": {"catalogue", "hardware", "planner", "questions", "render"},
     "store": set(),
     "draining": set(),
     "driver": {"catalogue", "draining", "hardware", "planner", "questions", "render"},
@@ -58,6 +61,13 @@ MAY_IMPORT = {
     "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
+# Everything that has a part in what happens on a host.
+DEPLOYED = sorted(
+    path
+    for place in ("templates", "tasks", "ollama_fleet", "scripts", "deploy.py")
+    for path in (ROOT / place, *(ROOT / place).rglob("*"))
+    if path.is_file() and path.suffix != ".pyc"
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -98,3 +108,120 @@ def test_files_stay_small_and_say_what_they_hold(folder: str) -> None:
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 250, f"{path} has two reasons to change"
         assert ast.get_docstring(ast.parse(text)), f"{path} does not say what it holds"
+
+
+_SHELL = r"(?:(?:sudo|env|exec)\s+(?:-\S+\s+|\w+=\S*\s+)*)?(?:\S*/)?(?:ba|da|z|k)?sh(?![\w.=/-])"
+UNSEEN = re.compile(
+    rf"\b(?:curl|wget)\b[^\n]*(?<!\|)\|\s*{_SHELL}"
+    rf"|(?:\beval\b|{_SHELL}\s+-\w*c)\s+[\"']?\$\((?:curl|wget)\b"
+    rf"|(?:{_SHELL}|\bsource|(?:^|\s)\.)\s+<\((?:curl|wget)\b"
+)
+
+
+def runs_unseen(text: str) -> str | None:
+    """The first download that goes straight into a shell."""
+    joined = re.sub(r"(?:\\+\n|(?<=\|)[ \t]*\n)\s*", " ", text)
+    found = UNSEEN.search(joined)
+    return found and found.group()
+
+
+def constants(tree: ast.AST) -> Iterator[str]:
+    """Text of a Python file, put together from its pieces; of f-strings what is not computed."""
+    inner = {
+        part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value for part in node.values if isinstance(part, ast.Constant)]
+            yield "X".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in inner:
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -fsSL https://ollama.com/install.sh | sh",
+        "curl -fsSL https://x/install.sh \\\n    | sudo -E bash -s -- --yes",
+        "wget -qO- https://x |\n    sudo bash",
+        "wget -qO - https://x | tee log | /bin/dash",
+        "curl https://x | env VERSION=1 sh -",
+        'bash -c "$(curl -fsSL https://x)"',
+        'eval "$(wget -qO- https://x)"',
+        "bash <(curl -s https://x)",
+    ],
+)
+def test_a_download_that_nobody_looks_at_is_known_when_it_is_seen(text: str) -> None:
+    assert runs_unseen(f"set -e\n{text}\nexit")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -fsS https://x -o key || sh fallback",
+        "curl -fsS https://x | sha256sum",
+        "curl -fsS http://127.0.0.1/api/ps | tr , '\\n' | grep -q vram",
+        "command -v curl\necho x | sh -s",
+    ],
+)
+def test_a_download_that_is_only_read_is_none(text: str) -> None:
+    assert not runs_unseen(text)
+
+
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_fetched_and_run_in_one_breath(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    pieces = list(constants(ast.parse(text))) if path.suffix == ".py" else []
+    assert not [found for piece in (text, *pieces) if (found := runs_unseen(piece))]
+
+
+# As they stand in os-release; people are told of "Debian" and "RHEL", which is no branch in code.
+DISTRIBUTIONS = re.compile(
+    r"(?<![a-z])(?:debian|ubuntu|linuxmint|raspbian|rhel|redhat|rocky|almalinux|centos|fedora"
+    r"|oracle|ol|amzn|sles|suse|opensuse|alpine|gentoo)(?![a-z])"
+)
+
+
+def code(path: Path) -> Iterator[str]:
+    """Names and texts of a file, without its comments and docstrings."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield re.sub(r"(?m)(?:^|(?<=\s))#.*|\{#.*?#\}", "", text)
+        return
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        yield from (
+            name
+            for field in ("id", "attr", "arg", "name")
+            if isinstance(name := getattr(node, field, None), str)
+        )
+        # A text that stands alone is a docstring, or nothing.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(0)
+    yield from constants(tree)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.py", 'apt = os_id in ("debian", "x")'),
+        ("x.py", "is_ubuntu = True"),
+        ("x.py", 'ask = f"grep -q rhel {path}"'),
+        ("x.sh", "[ $ID = rocky ] || exit # not there"),
+        ("x.j2", "url={{ base }}/debian12"),
+    ],
+)
+def test_a_branch_on_a_distribution_is_known_when_it_is_seen(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert any(DISTRIBUTIONS.search(piece) for piece in code(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in DEPLOYED if PACKAGE / "catalogue" not in path.parents],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_distribution_is_a_row_of_the_catalogue_and_no_branch_in_code(path: Path) -> None:
+    assert not [piece for piece in code(path) if DISTRIBUTIONS.search(piece)]

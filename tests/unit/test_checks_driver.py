@@ -86,11 +86,34 @@ def test_pain_4_a_driver_of_ours_that_an_upgrade_may_change_is_found(gone: str) 
     assert found and found.failed and gone in found.found
 
 
-def test_on_a_dnf_host_the_pin_is_a_lock() -> None:
-    there = {"driver__files": files(BLACKLIST, DNF_SOURCE)}
-    assert status("driver pin", **there) == "failed"
-    lock = "/etc/dnf/plugins/versionlock.list:nvidia-driver-cuda-3:580.95.05-1.el9.*"
-    assert status("driver pin", **there, health__locks=lock) == "ok"
+ON_DNF = {
+    "driver__files": files(BLACKLIST, DNF_SOURCE),
+    "driver__packages": "ii |kmod-nvidia-open-dkms|580.95.05-1.el9\n"
+    "ii |nvidia-driver-cuda|580.95.05-1.el9\nii |nvidia-container-toolkit|1.20.0-1",
+}
+# As the question prints them: the locks, and the version in the one of the kernel modules.
+MODULES = "kmod-nvidia-open-dkms-3:580.95.05-1.el9.*\n580.95.05"
+USER_SPACE = "nvidia-driver-cuda-3:580.95.05-1.el9.*"
+
+
+def test_on_a_dnf_host_the_pin_is_a_lock_of_every_package_of_the_driver() -> None:
+    assert status("driver pin", **ON_DNF, driver__pinned=f"{USER_SPACE}\n{MODULES}") == "ok"
+
+
+@pytest.mark.parametrize(
+    ("locks", "without"),
+    [
+        ("", "a lock of the kernel modules"),  # a module stream alone is no line here
+        ("nvidia-container-toolkit-0:1.20.0-1.*", "a lock of the kernel modules"),
+        (USER_SPACE, "a lock of the kernel modules"),
+        (MODULES, "a lock of nvidia-driver-cuda"),
+        (f"{USER_SPACE}\n{MODULES}".replace("95.05", "82.07"), "a lock of the kernel modules"),
+        (f"{USER_SPACE.replace('95.05', '82.07')}\n{MODULES}", "a lock of nvidia-driver-cuda"),
+    ],
+)
+def test_pain_4_a_lock_of_anything_else_does_not_hold_the_driver(locks: str, without: str) -> None:
+    found = result("driver pin", **ON_DNF, driver__pinned=locks)
+    assert found and found.failed and found.found == f"580.95.05, without {without}"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The table of distributions: whole, and unsupported ones refused by name."""
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +11,11 @@ from ollama_fleet.catalogue.distribution import (
     UnsupportedDistributionError,
     fill,
     find_distribution,
+    packager_of,
     supported,
 )
+from ollama_fleet.containers import packages
+from ollama_fleet.driver.questions import QUESTIONS
 
 HOSTS = [
     ("ubuntu", "22.04", "ubuntu2204", "3bf863cc.pub"),
@@ -81,3 +87,50 @@ def test_extra_repositories_have_each_rebuilds_own_names() -> None:
 def test_what_a_name_does_not_hold_stays() -> None:
     assert fill("nvidia-dkms-$branch-open", branch=580) == "nvidia-dkms-580-open"
     assert fill("linux-headers-$kernel", branch=580) == "linux-headers-$kernel"
+
+
+RELEASES = [
+    ("debian", "", "apt"),
+    ("ubuntu", "debian", "apt"),
+    ("ubuntu", "", "apt"),
+    ("linuxmint", "ubuntu debian", "apt"),
+    ("rhel", "fedora", "dnf"),
+    ("rocky", "rhel centos fedora", "dnf"),
+    ("centos", "rhel fedora", "dnf"),
+    ("ol", "fedora", "dnf"),
+    ("fedora", "", "dnf"),
+]
+
+
+@pytest.mark.parametrize(("os_id", "id_like", "packager"), RELEASES)
+def test_a_distribution_without_a_row_has_its_packager_all_the_same(
+    os_id: str, id_like: str, packager: str
+) -> None:
+    assert packager_of(os_id, id_like) == packager
+    assert packages.family(f'NAME=x\nID="{os_id}"\nID_LIKE="{id_like}"\n') == packager
+
+
+def test_a_rebuild_that_names_no_other_is_of_its_family() -> None:
+    assert packager_of("rocky") == packager_of("ol") == "dnf"
+    assert packager_of("arch") is None and packager_of("") is None
+
+
+@pytest.mark.parametrize(("os_id", "id_like", "packager"), RELEASES)
+@pytest.mark.parametrize("question", [QUESTIONS["driver.packages"], packages.QUESTION])
+def test_a_host_with_both_package_managers_is_asked_by_its_own_words(
+    tmp_path: Path, question: str, os_id: str, id_like: str, packager: str
+) -> None:
+    """An EL host may have dpkg, and a Debian rpm: which program is there says nothing."""
+    for name, answers_for in (("dpkg-query", "apt"), ("rpm", "dnf")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {answers_for}\n")
+        (tmp_path / name).chmod(0o755)
+    release = tmp_path / "os-release"
+    release.write_text(f'NAME=x\nID="{os_id}"\nID_LIKE="{id_like}"\n')
+    done = subprocess.run(
+        ["sh", "-c", question.replace("/etc/os-release", str(release))],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [packager]

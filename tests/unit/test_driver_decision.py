@@ -96,6 +96,56 @@ def test_a_foreign_driver_is_purged_only_when_told() -> None:
     assert decision.action == "upgrade" and decision.replace
 
 
+ROCKY = {"os_id": "rocky", "os_version": "9.4"}
+FOREIGN = {
+    "RPM Fusion": (
+        driven(packages=(Package("akmod-nvidia", "3:580.95.05-1.el9"),), **ROCKY),
+        "package akmod-nvidia of RPM Fusion or ELRepo",
+    ),
+    "RPM Fusion's user space": (
+        driven(packages=(Package("xorg-x11-drv-nvidia-cuda", "3:580.95.05-1.el9"),), **ROCKY),
+        "package xorg-x11-drv-nvidia-cuda of RPM Fusion or ELRepo",
+    ),
+    "another apt archive": (
+        driven(origins=frozenset({"http://ppa.example/graphics"})),
+        "packages of http://ppa.example/graphics",
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "words"), FOREIGN.values(), ids=FOREIGN)
+def test_a_driver_of_another_source_is_named_and_exchanged_only_when_told(
+    state: State, words: str
+) -> None:
+    assert decide(ANY, state).action == "leave"
+    refused = decide(DriverRequest(branch=595), state)
+    assert refused.action == "refuse" and not refused.changes
+    (problem,) = refused.problems
+    assert f"({words})" in problem and "set `driver: {replace: true}`" in problem
+    told = decide(DriverRequest(branch=595, replace=True), state)
+    assert (told.action, told.replace, told.packages) == ("upgrade", True, True)
+
+
+def test_the_repository_that_we_install_from_is_no_other_source() -> None:
+    """A mirror of the inventory's, or NVIDIA's own under any name."""
+    mirror = DriverRequest(branch=595, repository="https://mirror.example/nvidia/")
+    for url in ("https://mirror.example/nvidia/debian12/x86_64", "http://x/compute/cuda/repos/y"):
+        decision = decide(mirror, driven(origins=frozenset({url})))
+        assert (decision.action, decision.replace) == ("upgrade", False)
+
+
+def test_a_package_that_dnf_could_exchange_is_locked_again() -> None:
+    names = ("kmod-nvidia-open-dkms", "nvidia-fabricmanager")
+    packages = tuple(Package(name, "580.95.05-1.el9") for name in names)
+    locks = tuple(f"{name}-3:580.95.05-1.el9.*" for name in names)
+    digests = {file.path: files.digest(file) for file in files.settings("dnf")}
+    host = managed(packages=packages, files=digests, **ROCKY)
+    assert decide(ANY, replace(host, locks=locks)).action == "leave"
+    again = decide(ANY, replace(host, locks=locks[:1]))
+    assert again.action == "finish" and again.packages
+    assert again.why == ("nvidia-fabricmanager is not locked",)
+
+
 def test_an_unattended_upgrade_under_a_loaded_module_is_reloaded() -> None:
     state = driven(
         library="580.105.08",

@@ -1,13 +1,19 @@
 """What a host answers about its driver, read from text; what is no number is None."""
 
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
-from ollama_fleet.driver.questions import questions
+import pytest
+
+from ollama_fleet.driver.packages import LOCKED
+from ollama_fleet.driver.questions import QUESTIONS, questions
 from ollama_fleet.driver.state import Package, State, read_state
 from ollama_fleet.planner.provision import DriverRequest
 from ollama_fleet.questions import Answer
+from ollama_fleet.render import TEMPLATES
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (x@y)"
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 09:55:41 2025"
@@ -140,6 +146,57 @@ def test_secure_boot_is_on_only_when_the_firmware_says_so() -> None:
     assert not state(secure_boot="EFI variables are not supported on this system").secure_boot
 
 
+FIRMWARE = "sys/firmware/efi/efivars"
+VARIABLE = f"{FIRMWARE}/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
+
+def secure_boot(folder: Path, mokutil: str | None = None) -> str:
+    """What a host says of Secure Boot whose /sys is in `folder`; `mokutil`: what that prints there."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name in ("od", "tail"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    if mokutil:
+        (programs / "mokutil").write_text(f"#!/bin/sh\necho '{mokutil}'\n")
+        (programs / "mokutil").chmod(0o755)
+    done = subprocess.run(
+        [str(shutil.which("sh")), "-c", QUESTIONS["driver.secure_boot"].replace("/sys/", "sys/")],
+        env={"PATH": str(programs)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "on"),
+    [(1, "SecureBoot enabled\n", True), (0, "SecureBoot disabled\n", False)],
+)
+def test_without_mokutil_the_firmwares_own_variable_says_whether_secure_boot_is_on(
+    tmp_path: Path, value: int, said: str, on: bool
+) -> None:
+    """Four bytes of attributes stand before the value; some have a 1 among them."""
+    (tmp_path / FIRMWARE).mkdir(parents=True)
+    (tmp_path / VARIABLE).write_bytes(bytes([6, 0, 0, 1, value]))
+    text = secure_boot(tmp_path)
+    assert text == said and state(secure_boot=text).secure_boot is on
+
+
+@pytest.mark.parametrize("folder", ["sys", FIRMWARE], ids=["no UEFI", "no variable"])
+def test_firmware_that_knows_no_secure_boot_has_none(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    text = secure_boot(tmp_path)
+    assert text == "" and not state(secure_boot=text).secure_boot
+
+
+def test_what_mokutil_says_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / FIRMWARE).mkdir(parents=True)
+    (tmp_path / VARIABLE).write_bytes(bytes([6, 0, 0, 0, 1]))
+    assert secure_boot(tmp_path, "SecureBoot disabled") == "SecureBoot disabled\n"
+
+
 def test_the_last_line_of_the_persistence_daemons_unit_counts() -> None:
     packaged = "ExecStart=/usr/bin/nvidia-persistenced --user x --no-persistence-mode"
     assert state(persistence=packaged).persistence_off
@@ -149,6 +206,79 @@ def test_the_last_line_of_the_persistence_daemons_unit_counts() -> None:
 
 def test_a_pin_that_is_no_version_is_none() -> None:
     assert state(pinned="580.95.05").pinned == "580.95.05" and state(pinned="").pinned is None
+
+
+RPMS = """\
+kmod-nvidia-open-dkms-3:580.95.05-1.el9.noarch
+libnvidia-ml-3:580.95.05-1.el9.x86_64
+nvidia-driver-cuda-3:580.95.05-1.el9.x86_64
+nvidia-container-toolkit-0:1.20.0-1.x86_64
+nvidia-driver-assistant-0:0.22.82.02-1.noarch
+"""
+# What stood there before: somebody's lock, and those of the driver that was there.
+LOCKS = """\
+nvidia-driver-cuda-3:580.82.07-1.el9.*
+kernel-0:5.14.0-570.el9.*
+kmod-nvidia-open-dkms-3:580.82.07-1.el9.*
+"""
+
+
+def test_the_locks_that_the_driver_step_writes_are_those_that_it_looks_for(tmp_path: Path) -> None:
+    (tmp_path / "rpm").write_text(f"#!/bin/sh\nprintf '%s' '{RPMS}'\n")
+    (tmp_path / "rpm").chmod(0o755)
+    locks = tmp_path / "versionlock.list"
+    locks.write_text(LOCKS)
+    library = (TEMPLATES / "driver" / "dnf.sh").read_text(encoding="utf-8")
+    asked = QUESTIONS["driver.pinned"].replace("/etc/dnf/plugins/versionlock.list", str(locks))
+    done = subprocess.run(
+        ["sh", "-s"],
+        input=f"{library}\nversion=580.95.05 LOCKS={locks}\npm_lock\n{asked}\n",
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = state(pinned=done.stdout, packages=INSTALLED)
+    assert found.pinned == "580.95.05" and found.unlocked("580.95.05") == []
+    assert "kernel-0:5.14.0-570.el9.*" in found.locks and len(found.locks) == 4
+
+
+INSTALLED = """\
+ii |kmod-nvidia-open-dkms|580.95.05-1.el9
+ii |libnvidia-ml|580.95.05-1.el9
+ii |nvidia-driver-cuda|580.95.05-1.el9
+ii |nvidia-container-toolkit|1.20.0-1
+ii |nvidia-driver-assistant|0.22.82.02-1
+ii |dnf-plugin-nvidia|2.2-1.el9
+ii |nvlink5-580|580.95.05-1.el9"""
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "libnvidia-ml-3:580.105.08-1.el9.*",
+        "libnvidia-ml-3:580.95.05-2.el9.*",
+        "nvidia-libnvidia-ml-3:580.95.05-1.el9.*",
+        "libnvidia-ml-devel-3:580.95.05-1.el9.*",
+        "libnvidia-ml-3:580.*",
+        "!libnvidia-ml-3:580.95.05-1.el9.*",
+    ],
+)
+def test_only_a_lock_of_the_very_package_keeps_it(lock: str) -> None:
+    installed = "ii |libnvidia-ml|580.95.05-1.el9"
+    assert state(packages=installed, pinned=lock).unlocked("580.95.05") == ["libnvidia-ml"]
+    exact = "libnvidia-ml-3:580.95.05-1.el9."
+    for architecture in ("*", "x86_64"):
+        held = state(packages=installed, pinned=f"{exact}{architecture}")
+        assert held.unlocked("580.95.05") == []
+
+
+def test_what_is_looked_for_is_what_gets_a_lock() -> None:
+    """A name that is looked for and never written would have every deploy repair it again."""
+    library = (TEMPLATES / "driver" / "dnf.sh").read_text(encoding="utf-8")
+    family = library[library.index("pm_family()") :]
+    patterns = re.findall(r"'([a-z-]+)\*'", family[: family.index("}\n")])
+    assert sorted(LOCKED) == sorted(patterns)
 
 
 def test_a_package_that_somebody_holds_is_not_half_installed() -> None:
