@@ -3,6 +3,7 @@
 Data only; what is done with it is decided in `driver`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,8 +46,10 @@ class Distribution:
     """A row of the table. Names may hold $branch, $kernel, $kernel_meta; see `fill`.
 
     `key_fingerprint` is None where it is not known for certain. `branches` are those to install
-    unasked, the first choice first. `pin_streams` maps a flavour to its module stream; `dkms_from` is
-    None where the distribution itself has dkms; `tools` are built with where they are offered.
+    unasked, the first choice first. `headers_of_one` are names of one kernel's headers, to try in turn;
+    `kernel_kinds` names kernels by what follows the + of their release. `pin_streams` maps a flavour
+    to its module stream; `dkms_from` is None where the distribution itself has dkms;
+    `tools` are built with where they are offered.
     """
 
     id: str
@@ -61,8 +64,9 @@ class Distribution:
     optional: tuple[str, ...]
     fabric: Fabric
     signed: Mapping[str, tuple[str, ...]]
-    headers_of_one: str
+    headers_of_one: tuple[str, ...]
     headers_of_next: Mapping[str, str]
+    kernel_kinds: Mapping[str, str]
     initramfs: str
     mok: str
     pin_package: str | None
@@ -111,6 +115,15 @@ def words_of(packager: str) -> list[str]:
     return [word for word, name in _table()["packagers"].items() if name == packager]
 
 
+def source_of(package: str, version: str) -> str | None:
+    """Whose package of a driver this is, in words; None for what may be NVIDIA's own."""
+    for whose, row in _table()["foreign"].items():
+        for key, text in (("name", package), ("version", version)):
+            if key in row and re.fullmatch(row[key], text):
+                return str(whose)
+    return None
+
+
 def supported() -> list[str]:
     """Ids of every row."""
     return list(_table()["distributions"])
@@ -141,8 +154,9 @@ def _distribution(
             _sets(fabric["sets"]), tuple(fabric["optional"]), tuple(fabric["unversioned"])
         ),
         signed={flavour: tuple(names) for flavour, names in row.get("signed", {}).items()},
-        headers_of_one=row["headers"]["one"],
+        headers_of_one=tuple(row["headers"]["one"]),
         headers_of_next=row["headers"]["next"],
+        kernel_kinds=row["headers"].get("kinds", {}),
         initramfs=row["initramfs"],
         mok=row["mok"],
         pin_package=row["pin"].get("package"),

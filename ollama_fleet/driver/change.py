@@ -4,6 +4,7 @@ Pure text. The functions are plain shell files, so that they can be read, and ch
 """
 
 import shlex
+from collections.abc import Sequence
 from functools import lru_cache
 
 from ollama_fleet.catalogue.distribution import Distribution, fill
@@ -112,8 +113,10 @@ def _of_distribution(
         "TOOLS": " ".join(distribution.tools),
         "DKMS_RELEASE": (dkms.release if dkms else "") or "",
         "BUILDER": dkms.builder if dkms else "",
-        "HEADERS": distribution.headers_of_one.replace("$kernel", "%s"),
+        "HEADERS": "\n".join(distribution.headers_of_one).replace("$kernel", "%s"),
         "HEADERS_NEXT": " ".join(next_kernel),
+        "KERNEL": _kernel_kind(distribution, state) or "kernel",
+        "BRIDGES": " ".join(files.bridges_of(state.gpu_ids)),
         "INITRAMFS": distribution.initramfs,
         "MOK": distribution.mok,
         "OPTIONAL": " ".join(fill(name, **words) for name in distribution.optional),
@@ -128,25 +131,34 @@ def _kernel_metas(state: State) -> list[str]:
     return [name for name in names if not name[:1].isdigit() and "unsigned" not in name]
 
 
+def _kernel_kind(distribution: Distribution, state: State) -> str | None:
+    """Name of the kind of kernel that runs, where that is not the usual one."""
+    return distribution.kernel_kinds.get(state.kernel.rpartition("+")[2])
+
+
 def _headers_of_next(distribution: Distribution, state: State) -> list[str]:
-    usual = distribution.headers_of_next[state.machine]
+    kind = _kernel_kind(distribution, state)
+    usual = f"{kind}-devel" if kind else distribution.headers_of_next[state.machine]
     return [f"linux-headers-{meta}" for meta in _kernel_metas(state)] or [usual]
 
 
 def _packages_of(target: Target, distribution: Distribution, state: State) -> list[str]:
     metas = _kernel_metas(state) or ["generic"]
     sets = distribution.sets[target.flavour]
-    if target.signed:  # its version is the user space's: that of a module package is the kernel's
-        sets = tuple(
-            tuple(
-                fill(name, kernel_meta=meta) for name in distribution.signed[target.flavour][::-1]
-            )
-            for meta in metas
-        )
+    if target.signed:
+        names = distribution.signed[target.flavour][::-1]
+        # For all kinds of kernels that the host follows, or at least for one.
+        sets = (_of_kinds(names, metas), *(_of_kinds(names, [meta]) for meta in metas))
     return [
         _heredoc(name, "\n".join(fill(" ".join(row), branch=target.branch) for row in rows))
         for name, rows in (("sets", sets), ("fabric-sets", distribution.fabric.sets))
     ]
+
+
+def _of_kinds(names: Sequence[str], metas: Sequence[str]) -> tuple[str, ...]:
+    """Packages of signed modules for kernels of these kinds; its version is the user space's, which
+    comes first: that of a module package is the kernel's."""
+    return tuple(dict.fromkeys(fill(name, kernel_meta=meta) for name in names for meta in metas))
 
 
 def _heredoc(name: str, text: str) -> str:
@@ -161,8 +173,8 @@ def _functions(plan: HostPlan, state: State, decision: Decision) -> str:
     source = [":"]
     if decision.distribution:
         packager = decision.distribution.packager
-        written += map(_put, files.settings(packager))
-        forgotten = " ".join(file.path for file in files.settings(packager))
+        written += map(_put, files.settings(packager, state.gpu_ids))
+        forgotten = " ".join(file.path for file in files.settings(packager, state.gpu_ids))
         url = decision.distribution.repository_url(plan.provision.driver.repository, state.machine)
         source.append(_put(files.source(packager, url)))
     return "\n".join(

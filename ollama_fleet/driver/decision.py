@@ -120,7 +120,7 @@ def _unfinished(state: State, version: str) -> list[str]:
     packager = packager_of(state.os_id) or "dnf"
     found += [
         f"{file.path} is not as it should be"
-        for file in settings(packager)
+        for file in settings(packager, state.gpu_ids)
         if state.files.get(file.path) != digest(file)
     ]
     if state.pinned != version:
@@ -189,7 +189,7 @@ def _replaced(request: DriverRequest, needs: Needs, state: State, unmet: list[st
         if unowned := words.unowned_driver(state):
             return Decision("refuse", why, problems=(unowned,))
         foreign = words.foreign_source(request, state)
-        if foreign and state.origins and _is_signed(request, needs, distribution, state):
+        if foreign and _is_signed(request, needs, distribution, state):
             foreign = None  # the distribution's archive is the very source that we would take
         if foreign and not request.replace:
             return Decision("refuse", why, problems=(foreign,))
@@ -230,6 +230,12 @@ def _checked(decision: Decision, target: Target, request: DriverRequest, state: 
     if builds and state.secure_boot:
         if target.flavour in distribution.signed and request.secure_boot != "enroll":
             target = replace(target, signed=True)
+            if decision.action == "finish" and any(
+                "no driver module" in why for why in decision.why
+            ):
+                # The archive keeps only the newest: a module for a new kernel brings its user space.
+                target = replace(target, version=request.version)
+                decision = replace(decision, action="upgrade")
             decision = replace(decision, target=target)
         elif request.secure_boot == "enroll":
             decision = replace(decision, enroll=True)

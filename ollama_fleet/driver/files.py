@@ -5,7 +5,9 @@ the repository has.
 """
 
 import hashlib
+from collections.abc import Collection
 
+from ollama_fleet.driver.flavour import NVLINK5_IDS
 from ollama_fleet.render import MARKER, HostFile
 
 # Its presence says that we manage the driver of this host.
@@ -31,12 +33,16 @@ _MODULES = f"""# {MARKER}: no slice may start before CUDA's memory module is the
 nvidia
 nvidia-uvm
 """
+# Cards on which CUDA fails without it (platform notes of NVIDIA's GPU operator).
+_NO_HMM = "options nvidia-uvm uvm_disable_hmm=1\n"
+_NO_HMM_IDS = frozenset({0x2BB1, 0x2BB4, 0x2BB5})
+# NVSwitches of the fifth NVLink are found through these.
+BRIDGES = ("mlx5_ib", "ib_umad")
 # A patch of the user space under a loaded module ends every CUDA program on the host.
 _UNATTENDED = f"""// {MARKER}: the driver changes only when a deploy says so.
 Unattended-Upgrade::Package-Blacklist {{
     "nvidia-";
     "libnvidia-";
-    "linux-modules-nvidia-";
     "firmware-nvidia-";
     "libcuda1";
     "libnvsdm";
@@ -45,12 +51,19 @@ Unattended-Upgrade::Package-Blacklist {{
 """
 
 
-def settings(packager: str) -> list[HostFile]:
-    """Files that every managed driver has, whatever its version."""
-    files = [HostFile(BLACKLIST, _BLACKLIST), HostFile(MODULES, _MODULES)]
+def settings(packager: str, gpu_ids: Collection[int] = ()) -> list[HostFile]:
+    """Files that every managed driver has, whatever its version, on a host with GPUs of these ids."""
+    no_hmm = _NO_HMM if _NO_HMM_IDS.intersection(gpu_ids) else ""
+    bridges = "".join(f"{name}\n" for name in bridges_of(gpu_ids))
+    files = [HostFile(BLACKLIST, _BLACKLIST + no_hmm), HostFile(MODULES, _MODULES + bridges)]
     if packager == "apt":
         files.append(HostFile(UNATTENDED, _UNATTENDED))
     return files
+
+
+def bridges_of(gpu_ids: Collection[int]) -> tuple[str, ...]:
+    """Modules without which the switches of these GPUs are not seen."""
+    return BRIDGES if NVLINK5_IDS.intersection(gpu_ids) else ()
 
 
 def source(packager: str, url: str) -> HostFile:

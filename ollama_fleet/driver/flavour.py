@@ -45,6 +45,10 @@ class Needs:
         return self.flavours[0]
 
 
+# B200, GB200, B300, GB300: their NVSwitches are no NVIDIA PCI functions.
+NVLINK5_IDS = frozenset({0x2901, 0x2909, 0x290A, 0x2941, 0x3182, 0x31C2})
+
+
 def needs_of(device_ids: Iterable[int], asked: str = "auto") -> Needs:
     """What GPUs with these PCI device ids need, as `asked` (auto, open, proprietary) allows.
 

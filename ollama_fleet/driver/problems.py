@@ -1,6 +1,6 @@
 """What keeps a driver from a host, or is worth saying, in words that name a way out. Pure."""
 
-from ollama_fleet.catalogue.distribution import Distribution
+from ollama_fleet.catalogue.distribution import Distribution, source_of
 from ollama_fleet.driver.state import State
 from ollama_fleet.driver.target import Target
 from ollama_fleet.planner.provision import DriverRequest
@@ -11,7 +11,6 @@ UNSIGNED = (
     "Secure Boot is on and the kernel modules will not be signed by a key that it knows "
     "(`secure_boot: ignore`); they may not load"
 )
-RPM_FOREIGN = ("akmod-nvidia", "xorg-x11-drv-nvidia", "kmod-nvidia-precompiled")
 
 
 def foreign_source(request: DriverRequest, state: State) -> str | None:
@@ -39,9 +38,13 @@ def unowned_driver(state: State) -> str | None:
 def _foreign(request: DriverRequest, state: State) -> str | None:
     if state.runfile:
         return "NVIDIA's .run installer: /usr/bin/nvidia-uninstall is there"
-    names = [item.name for item in state.packages if item.name.startswith(RPM_FOREIGN)]
-    if names:
-        return f"package {names[0]} of RPM Fusion or ELRepo"
+    theirs = [
+        f"package {item.name} {item.version} of {whose}"
+        for item in state.packages
+        if (whose := source_of(item.name, item.version))
+    ]
+    if theirs:
+        return theirs[0]
     ours = (request.repository.rstrip("/"), "/compute/cuda/repos")
     other = sorted(url for url in state.origins if not any(part in url for part in ours))
     return f"packages of {other[0]}" if other else None
@@ -98,6 +101,12 @@ def install_problems(
             "firmware, or set `driver: {secure_boot: enroll}` to prepare a signing key that "
             "somebody confirms once at the console"
         )
+    found += [
+        f"{path} has NVIDIA's driver repository beside others, and apt or dnf would not know which of two "
+        "to believe; take it out of there: the deploy brings it in a file of its own"
+        for path in state.mixed_lists
+        if not target.signed
+    ]
     found += [
         f"{state.free_mib[place]} MiB are free on {place}; the driver needs {needed}. Make room there"
         for place, needed in NEEDED_MIB.items()

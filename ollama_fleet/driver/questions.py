@@ -7,7 +7,14 @@ asked only where a driver that we did not install has to be dealt with.
 import shlex
 
 from ollama_fleet.catalogue.distribution import words_of
-from ollama_fleet.driver.files import BLACKLIST, LOCKS, OUR_FILES, PREFERENCES
+from ollama_fleet.driver.files import (
+    APT_SOURCE,
+    BLACKLIST,
+    DNF_SOURCE,
+    LOCKS,
+    OUR_FILES,
+    PREFERENCES,
+)
 from ollama_fleet.hardware import HARDWARE_QUESTIONS
 from ollama_fleet.planner.provision import DriverRequest
 from ollama_fleet.questions import Slow
@@ -18,10 +25,8 @@ FAMILY = (
     *("kmod-nvidia*", "akmod-nvidia*", "xorg-x11-drv-nvidia*", "xserver-xorg-video-nvidia*"),
     *("dnf-plugin-nvidia", "nvlink5*"),
 )
-STALE = (
-    *("cuda*.list", "cuda*.sources", "cuda*.repo", "graphics-drivers*", "nvidia-docker.*"),
-    *("libnvidia-container.*", "nvidia-container-runtime.*", "nvidia-cuda*.list"),
-)
+# What we install unasked; every GPU but the very newest works with it.
+ENOUGH_BRANCH = 580
 UNITS = ("nvidia-persistenced.service", "nvidia-fabricmanager.service")
 
 _PATTERNS = " ".join(map(shlex.quote, FAMILY))
@@ -48,6 +53,7 @@ IFS='
 '
 for place in /lib/modules/*; do
     kernel=${place##*/}
+    case $kernel in "$running") ;; *+debug) continue ;; esac
     [ "$kernel" = "$running" ] || [ -e "/boot/vmlinuz-$kernel" ] || [ -e "$place/vmlinuz" ] ||
         [ -d "$place/kernel" ] || continue
     headers=no; [ ! -e "$place/build/." ] || headers=yes
@@ -70,6 +76,21 @@ _SOURCES = f"""[ ! -e {BLACKLIST} ] || exit 0
 set -- $(dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\\n' 'nvidia-*dkms*' 'nvidia-kernel-*' \\
     'libnvidia-compute*' 'libnvidia-ml1' 'linux-modules-nvidia-*' 2>/dev/null | sed -n 's/^.i *|//p')
 [ $# -eq 0 ] || apt-cache policy "$@"; true"""
+
+# Lists of others that have NVIDIA's driver repository, or the PPA, by what stands in them: `whole` where that
+# is all that they have, else `mixed`.
+_STALE = f"""set -- /etc/apt/sources.list
+for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources /etc/yum.repos.d/*.repo; do
+    case $file in {APT_SOURCE} | {DNF_SOURCE}) ;; *) [ ! -e "$file" ] || set -- "$@" "$file" ;; esac
+done
+awk 'tolower($0) ~ /^[ \\t]*(deb |deb-src |uris:|baseurl *=|mirrorlist *=|metalink *=)/ {{
+        all[FILENAME]++
+        if ($0 ~ /\\/compute\\/cuda\\/repos\\/|\\/graphics-drivers\\//) theirs[FILENAME]++
+    }}
+    END {{
+        for (file in theirs)
+            print (theirs[file] == all[file] && file !~ /sources.list$/ ? "whole" : "mixed"), file
+    }}' "$@" 2>/dev/null; true"""
 
 _LIBRARY = """for folder in /usr/lib/*-linux-gnu /usr/lib64 /usr/lib; do
     [ ! -e "$folder/libnvidia-ml.so.1" ] || readlink -f "$folder/libnvidia-ml.so.1"
@@ -121,10 +142,13 @@ QUESTIONS = {
     r"s/^kmod-nvidia[^:]*:([0-9.]+)-.*/\1/p' "
     f"{PREFERENCES} {LOCKS} 2>/dev/null; true",
     # Settings that are newer than an initramfs are not in it.
-    "driver.initramfs": f"for image in /boot/initrd.img-* /boot/initramfs-*.img; do "
-    f'[ ! -e "$image" ] || [ ! {BLACKLIST} -nt "$image" ] || echo "$image"; done; true',
-    "driver.stale": "for folder in /etc/apt/sources.list.d /etc/yum.repos.d; do cd $folder 2>/dev/null || "
-    f'continue; for file in {" ".join(STALE)}; do [ ! -e "$file" ] || echo "$file"; done; done; true',
+    # Only of a kernel's own: nothing ever writes a rescue system's or kdump's again.
+    "driver.initramfs": f"""for place in /lib/modules/*; do
+    for image in "/boot/initrd.img-${{place##*/}}" "/boot/initramfs-${{place##*/}}.img"; do
+        [ ! -e "$image" ] || [ ! {BLACKLIST} -nt "$image" ] || echo "$image"
+    done
+done; true""",
+    "driver.stale": _STALE,
     "driver.dgx": "[ -e /etc/dgx-release ]",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
@@ -133,8 +157,16 @@ QUESTIONS = {
 }
 
 
+# A driver that is new enough for everything stays, wherever it came from.
+_ENOUGH = f"""word=0
+[ ! -e /proc/driver/nvidia/version ] || read -r line </proc/driver/nvidia/version
+for word in $line; do case $word in [0-9]*.[0-9]*) break ;; esac; done
+[ "${{word%%.*}}" -lt {ENOUGH_BRANCH} ] 2>/dev/null || [ ! -e /proc/driver/nvidia/version ] || exit 0
+"""
+
+
 def questions(request: DriverRequest) -> dict[str, str]:
     """What to ask a host of which this driver is wanted."""
     told = request.branch or request.version or request.replace or request.flavour != "auto"
-    only_idle = "" if told else "[ ! -e /proc/driver/nvidia/version ] || exit 0\n"
+    only_idle = "" if told else _ENOUGH
     return {**HARDWARE_QUESTIONS, **QUESTIONS, "driver.sources": only_idle + _SOURCES}

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from ollama_fleet.driver.flavour import OPEN, PROPRIETARY, version_key
+from ollama_fleet.driver.flavour import NVLINK5_IDS, OPEN, PROPRIETARY, version_key
 from ollama_fleet.driver.packages import (
     Package,
     read_images,
@@ -18,7 +18,6 @@ from ollama_fleet.questions import Answers
 BRIDGE_CLASS = "0x0680"
 # Switches of the fourth NVLink and older; fifth-generation ones are no NVIDIA PCI functions.
 SWITCH_IDS = frozenset({0x1AF1, 0x22A3, 0x1AC2})
-NVLINK5_IDS = frozenset({0x2901, 0x2909, 0x290A, 0x2941, 0x3182, 0x31C2})
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class State:
     locks: tuple[str, ...] = ()
     stale_initramfs: bool = False
     stale_lists: tuple[str, ...] = ()
+    mixed_lists: tuple[str, ...] = ()
     dgx: bool = False
     slices: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
@@ -146,7 +146,8 @@ def read_state(answers: Answers) -> State:
         pinned=read_pinned(answers["driver.pinned"].lines),
         locks=read_locks(answers["driver.pinned"].lines),
         stale_initramfs=bool(answers["driver.initramfs"].lines),
-        stale_lists=tuple(answers["driver.stale"].lines),
+        stale_lists=_lists(answers["driver.stale"].lines, "whole"),
+        mixed_lists=_lists(answers["driver.stale"].lines, "mixed"),
         dgx=answers["driver.dgx"].code == 0,
         slices=tuple(answers["driver.slices"].lines),
         images=read_images(answers["driver.packages"].lines),
@@ -228,6 +229,12 @@ def _free(lines: list[str]) -> dict[str, int]:
     """`df -Pm` as mount point to free MiB."""
     rows = [line.split() for line in lines[1:]]
     return {row[5]: int(row[3]) for row in rows if len(row) >= 6 and row[3].isdigit()}
+
+
+def _lists(lines: list[str], kind: str) -> tuple[str, ...]:
+    """Paths of the lists of packages that are of this kind."""
+    rows = [line.partition(" ") for line in sorted(lines)]
+    return tuple(path for word, _, path in rows if word == kind)
 
 
 def _last(lines: list[str]) -> str:

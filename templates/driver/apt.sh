@@ -61,7 +61,7 @@ pm_repository() {
 
 pm_move_stale() { # a second list of the same repository, with another key, stops apt altogether
     for list in $STALE; do
-        put_aside "/etc/apt/sources.list.d/$list"
+        put_aside "$list"
     done
 }
 
@@ -166,6 +166,8 @@ hold_again() { # apt forgets the hold of a package that it changes
 }
 
 pm_install() { pm_try && hold_again; }
+
+pm_lock() { :; } # the pin does it
 
 pm_purge() {
     if [ -x /usr/bin/nvidia-uninstall ]; then

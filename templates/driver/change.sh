@@ -104,6 +104,6 @@ only_fabric() { # of a driver that is right and may be somebody else's
     pm_try --simulate || fail "the fabric manager $version cannot be installed; nothing was changed"
     : >"$work/begun"
     drain_slices
-    (pm_try && fabric) || { resume_slices; fail "the fabric manager $version is not installed, or does not run; see above"; }
+    (pm_try && { [ "$MANAGED" = no ] || pm_lock; } && fabric) || { resume_slices; fail "the fabric manager $version is not installed, or does not run; see above"; }
     resume_slices
 }

@@ -121,19 +121,29 @@ offered() {
 installed_kernels() { # those that can be booted, oldest first
     for place in /lib/modules/*; do
         kernel=${place##*/}
+        # One for debugging is booted by hand, and sorts last.
+        case $kernel in "$(uname -r)") ;; *+debug) continue ;; esac
         [ "$kernel" = "$(uname -r)" ] || [ -e "/boot/vmlinuz-$kernel" ] || [ -e "$place/vmlinuz" ] ||
             [ -d "$place/kernel" ] || continue
         echo "$kernel"
     done | sort -V
 }
 
+headers_of() { # headers_of KERNEL: the first of the packages that have them; its name in $name
+    echo "$HEADERS" >"$work/headers"
+    while read -r pattern <&4; do
+        name=$(printf "$pattern" "$1")
+        say "installing $name"
+        pm_install_plain "$name" && [ -e "/lib/modules/$1/build/." ] && return 0
+    done 4<"$work/headers"
+    return 1
+}
+
 headers() { # of every kernel that can be booted, and of the next one
     [ "$SIGNED" = no ] || return 0
     for kernel in $(installed_kernels); do
         [ ! -e "/lib/modules/$kernel/build/." ] || continue
-        name=$(printf "$HEADERS" "$kernel")
-        say "installing $name"
-        pm_install_plain "$name" && [ -e "/lib/modules/$kernel/build/." ] && continue
+        ! headers_of "$kernel" || continue
         if [ "$kernel" = "$(uname -r)" ] || [ "$kernel" = "$(installed_kernels | tail -n 1)" ]; then
             pm_newer_kernel "$kernel" || fail "no package $name can be installed, so no driver module can be built for kernel $kernel. Add a repository that has it, or remove that kernel (boot another one first if it is the running one), then run again. The driver is unchanged"
         else

@@ -25,7 +25,7 @@ pm_repository() {
     pm_commands curl curl gpg gnupg2
     repository_key
     for list in $STALE; do
-        put_aside "/etc/yum.repos.d/$list"
+        put_aside "$list"
     done
     rpm -e --allmatches gpg-pubkey-7fa2af80 2>/dev/null || :
     place "$work/key.asc" "$KEY_PATH"
@@ -104,7 +104,7 @@ pm_install_plain() { dnf_run install "$@"; }
 pm_newer_kernel() { # mirrors drop old kernels: the newest one gets the driver, and a reboot
     [ "$1" = "$(uname -r)" ] || return 1
     say "the repositories have no headers of kernel $1 any more; installing their newest kernel beside it"
-    dnf_run install kernel kernel-devel && [ "$(installed_kernels | tail -n 1)" != "$1" ]
+    dnf_run install "$KERNEL" "$KERNEL-devel" && [ "$(installed_kernels | tail -n 1)" != "$1" ]
 }
 
 pm_family() {

@@ -74,6 +74,9 @@ load() {
         return 1
     }
     modprobe nvidia-modeset 2>/dev/null || :
+    for module in $BRIDGES; do
+        modprobe "$module" 2>/dev/null || say "there is no module $module for this kernel: NVSwitches of the fifth NVLink are not found without (on Ubuntu: linux-modules-extra)"
+    done
     for module in $(cat "$work/unloaded" 2>/dev/null); do
         modprobe "$module" 2>/dev/null || say "$module was loaded before, and does not load with this driver"
     done

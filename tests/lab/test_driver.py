@@ -125,8 +125,13 @@ def test_a_bare_host_gets_its_driver_and_keeps_it(
 
 # Writes down each boot that comes after it.
 COUNT_BOOTS = """
-printf '[Service]\\nType=oneshot\\nExecStart=/bin/sh -c "cat /proc/sys/kernel/random/boot_id >>/root/boots"\\n[Install]\\nWantedBy=multi-user.target\\n' \\
-    >/etc/systemd/system/count-boots.service
+cat >/etc/systemd/system/count-boots.service <<'END'
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "cat /proc/sys/kernel/random/boot_id >>/root/boots"
+[Install]
+WantedBy=multi-user.target
+END
 systemctl enable -q count-boots
 """
 
@@ -236,7 +241,10 @@ def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
 
 # A monitoring service of NVIDIA's own keeps the GPUs open.
 DCGM = """
-printf '[Service]\\nExecStart=/bin/sh -c "exec sleep 1000 </dev/nvidia0"\\n' >/etc/systemd/system/nvidia-dcgm.service
+cat >/etc/systemd/system/nvidia-dcgm.service <<'END'
+[Service]
+ExecStart=/bin/sh -c "exec sleep 1000 </dev/nvidia0"
+END
 systemctl daemon-reload && systemctl start nvidia-dcgm
 """
 

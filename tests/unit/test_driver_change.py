@@ -5,14 +5,17 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from ollama_fleet.driver import files
 from ollama_fleet.driver.change import steps_of
 from ollama_fleet.driver.decision import decide
 from ollama_fleet.driver.state import State
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import DriverRequest, Provision
+from ollama_fleet.render import TEMPLATES
 from tests.unit.driver_hosts import bare, driven, managed
 from tests.unit.examples import host_plan
 
@@ -157,3 +160,91 @@ def test_arm_servers_build_with_what_their_kernels_need() -> None:
     assert "TOOLS=''\n" in script(bare(os_id="rocky", os_version="10.0"), key)
     debian = script(bare(machine="aarch64"))
     assert "HEADERS_NEXT=linux-headers-arm64\n" in debian and "/debian12/sbsa\n" in debian
+
+
+def test_cards_and_switches_that_need_a_module_or_an_option_of_their_own_get_it() -> None:
+    texts = {
+        ids: {file.path: file.text for file in files.settings("apt", ids)}
+        for ids in ((0x2204,), (0x2BB5,), (0x2901, 0x2901))
+    }
+    plain, pro, hgx = texts.values()
+    assert (
+        "uvm_disable_hmm" in pro[files.BLACKLIST]
+        and "uvm_disable_hmm" not in plain[files.BLACKLIST]
+    )
+    assert hgx[files.MODULES].split()[-2:] == ["mlx5_ib", "ib_umad"]
+    assert plain[files.MODULES] == pro[files.MODULES] and "mlx5_ib" not in plain[files.MODULES]
+    assert "BRIDGES='mlx5_ib ib_umad'\n" in script(bare(gpu_ids=(0x2901,)))
+
+
+def test_the_headers_of_a_kernel_of_another_kind_have_their_own_name() -> None:
+    grace = bare(
+        os_id="rocky",
+        os_version="9.4",
+        machine="aarch64",
+        kernel="5.14.0-570.el9.aarch64+64k",
+    )
+    text = script(grace)
+    assert "HEADERS='kernel-devel-uname-r = %s\nkernel-devel-%s'\n" in text
+    assert "HEADERS_NEXT=kernel-64k-devel\n" in text and "KERNEL=kernel-64k\n" in text
+    assert "HEADERS_NEXT=kernel-devel\nKERNEL=kernel\n" in script(*CASES["rocky"])
+
+
+def test_signed_modules_come_for_every_kind_of_kernel_that_the_host_follows() -> None:
+    images = ("linux-image-generic", "linux-image-generic-hwe-24.04")
+    text = script(bare(os_id="ubuntu", os_version="24.04", images=images, secure_boot=True))
+    first = text.partition("cat >\"$work/sets\" <<'END'\n")[2].splitlines()[0].split()
+    assert {name for name in first if "modules" in name} == {
+        "linux-modules-nvidia-580-server-open-generic",
+        "linux-modules-nvidia-580-server-open-generic-hwe-24.04",
+    }
+
+
+BACK = """
+VERSION= MANAGED={managed} UPGRADE=yes way_back=yes
+{functions}
+work=$PWD
+say() {{ echo "$*"; }}
+fail() {{ echo "$*"; exit 1; }}
+pm_back() {{ :; }}
+check_modules() {{ return 1; }}
+modinfo() {{ echo "{module}"; }}
+for name in drain_slices stop_family unload forget_settings start_up resume_slices; do
+    eval "$name() {{ echo $name; }}"
+done
+version=595.45.04
+echo 'nvidia-driver-cuda=580.95.05-1' >before
+back
+"""
+
+
+@pytest.mark.parametrize(("managed", "forgets"), [("yes", False), ("no", True)])
+def test_going_back_ends_with_slices_that_serve_though_another_kernel_has_no_module(
+    tmp_path: Path, managed: str, forgets: bool
+) -> None:
+    said = went_back(tmp_path, managed, "580.95.05")
+    assert said[-3:-1] == ["start_up", "resume_slices"]
+    assert said[-1].endswith("driver 580.95.05 is back and serves as before")
+    assert ("forget_settings" in said) == forgets
+
+
+def test_going_back_to_a_driver_without_a_module_for_the_running_kernel_is_said(
+    tmp_path: Path,
+) -> None:
+    assert went_back(tmp_path, "yes", "")[-1].endswith(
+        "580.95.05 is installed again, but not whole"
+    )
+
+
+def went_back(folder: Path, managed: str, module: str) -> list[str]:
+    """What a rollback does and says, when DKMS has not every module of the old driver."""
+    functions = (TEMPLATES / "driver" / "change.sh").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [shutil.which("dash") or "sh", "-s"],
+        input=BACK.format(functions=functions, managed=managed, module=module),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    return done.stdout.splitlines()

@@ -100,11 +100,24 @@ ROCKY = {"os_id": "rocky", "os_version": "9.4"}
 FOREIGN = {
     "RPM Fusion": (
         driven(packages=(Package("akmod-nvidia", "3:580.95.05-1.el9"),), **ROCKY),
-        "package akmod-nvidia of RPM Fusion or ELRepo",
+        "package akmod-nvidia 3:580.95.05-1.el9 of RPM Fusion",
     ),
     "RPM Fusion's user space": (
         driven(packages=(Package("xorg-x11-drv-nvidia-cuda", "3:580.95.05-1.el9"),), **ROCKY),
-        "package xorg-x11-drv-nvidia-cuda of RPM Fusion or ELRepo",
+        "package xorg-x11-drv-nvidia-cuda 3:580.95.05-1.el9 of RPM Fusion",
+    ),
+    "ELRepo": (
+        driven(packages=(Package("kmod-nvidia", "580.95.05-1.el9_6.elrepo"),), **ROCKY),
+        "package kmod-nvidia 580.95.05-1.el9_6.elrepo of ELRepo",
+    ),
+    # Without an origin: the archives of both keep only their newest.
+    "Ubuntu's archive": (
+        driven(packages=(Package("nvidia-utils-580", "580.95.05-0ubuntu0.24.04.2"),)),
+        "package nvidia-utils-580 580.95.05-0ubuntu0.24.04.2 of Ubuntu's archive",
+    ),
+    "Debian's archive": (
+        driven(packages=(Package("libcuda1", "580.95.05-1~deb12u1"),)),
+        "package libcuda1 580.95.05-1~deb12u1 of Debian's archive",
     ),
     "another apt archive": (
         driven(origins=frozenset({"http://ppa.example/graphics"})),
@@ -256,3 +269,41 @@ def test_a_driver_that_no_package_and_no_uninstaller_knows_is_not_built_upon() -
         assert refused.action == "refuse" and not refused.changes
         assert "whose files belong to no package" in refused.problems[0]
     assert decide(DriverRequest(branch=595), driven()).action == "upgrade"
+
+
+@pytest.mark.parametrize(
+    "name", ["nvidia-driver-cuda", "kmod-nvidia-open-dkms", "kmod-nvidia-latest-dkms"]
+)
+def test_nvidias_own_packages_are_no_other_source(name: str) -> None:
+    own = driven(packages=(Package(name, "580.95.05-1"), Package("libcuda1", "580.95.05-0ubuntu1")))
+    assert decide(DriverRequest(branch=595), own).action == "upgrade"
+
+
+def test_a_driver_of_the_archive_that_is_too_old_is_not_upgraded_unasked() -> None:
+    """Nobody asked for another; but Ollama needs one, and it would come from another source."""
+    old = driven("535.261.03", packages=(Package("libcuda1", "535.261.03-1~deb12u1"),))
+    refused = decide(ANY, old)
+    assert refused.action == "refuse" and "Debian's archive" in refused.problems[0]
+
+
+def test_a_list_with_other_repositories_beside_nvidias_is_named() -> None:
+    state = bare(mixed_lists=("/etc/apt/sources.list.d/corp.list",))
+    (problem,) = decide(ANY, state).problems
+    assert problem.startswith("/etc/apt/sources.list.d/corp.list has NVIDIA's driver repository")
+    assert decide(ANY, driven(mixed_lists=state.mixed_lists)).action == "leave"
+
+
+def test_a_new_kernel_on_a_host_with_signed_modules_brings_the_branchs_newest_driver() -> None:
+    """The archive has no module of the old version for it; the slices are drained for the new one."""
+    kernels = (
+        KernelState(KERNEL, True, "580.95.05", "open"),
+        KernelState("6.99.0-1-generic", False, None, None),
+    )
+    state = managed(
+        kernels=kernels, os_id="ubuntu", os_version="24.04", secure_boot=True, pinned="580.95.05"
+    )
+    decision = decide(ANY, state)
+    assert decision.action == "upgrade" and decision.target
+    assert (decision.target.signed, decision.target.version) == (True, None)
+    file_gone = replace(state, kernels=kernels[:1], files={**state.files, files.MODULES: "0"})
+    assert decide(ANY, file_gone).action == "finish"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ollama_fleet.driver.files import BLACKLIST
 from ollama_fleet.driver.packages import LOCKED
 from ollama_fleet.driver.questions import QUESTIONS, questions
 from ollama_fleet.driver.state import Package, State, read_state
@@ -289,3 +290,101 @@ def test_a_package_that_somebody_holds_is_not_half_installed() -> None:
         packages="iF |nvidia-driver-cuda|580.95.05-1\nhU |libnvidia-ml1|1\niiR|nvidia-smi|1"
     )
     assert [item.broken for item in half.packages] == [True, True, True]
+
+
+IMAGES = ("initrd.img-6.1.0-9", "initramfs-6.1.0-9.img")
+NOBODYS = (
+    "initramfs-0-rescue-4711.img",
+    "initramfs-6.1.0-9kdump.img",
+    "initrd.img-6.1.0-9.old-dkms",
+)
+
+
+def test_only_a_kernels_own_image_has_to_be_newer_than_our_settings(tmp_path: Path) -> None:
+    """Nothing ever makes the others anew: a host that waited for it would never be finished."""
+    (tmp_path / "lib/modules/6.1.0-9").mkdir(parents=True)
+    (tmp_path / "boot").mkdir()
+    for age, name in enumerate((*NOBODYS, BLACKLIST.rpartition("/")[2], *IMAGES)):
+        path = tmp_path / "boot" / name
+        path.write_text("")
+        os.utime(path, (age, age))
+    question = QUESTIONS["driver.initramfs"].replace(
+        BLACKLIST, f"{tmp_path}/boot/{BLACKLIST.rpartition('/')[2]}"
+    )
+    asked = question.replace("/lib/modules", f"{tmp_path}/lib/modules").replace(
+        '"/boot', f'"{tmp_path}/boot'
+    )
+    assert sh(asked) == ""
+    for name in IMAGES:
+        os.utime(tmp_path / "boot" / name, (1, 1))
+    assert sorted(sh(asked).split()) == sorted(f"{tmp_path}/boot/{name}" for name in IMAGES)
+
+
+def sh(text: str) -> str:
+    """What a host's shell prints."""
+    done = subprocess.run(
+        [shutil.which("dash") or "sh", "-c", text], capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    return done.stdout
+
+
+CUDA = "http://m/compute/cuda/repos"
+LISTS = {
+    "sources.list.d/cuda-debian12-x86_64.list": f"deb [signed-by=/x] {CUDA}/debian12/x86_64/ /\n",
+    "sources.list.d/made_by_a_role.list": f"# by a role\ndeb {CUDA}/debian12/x86_64/ /\n",
+    "sources.list.d/x.sources": f"Types: deb\nURIs: {CUDA}/debian12/x86_64/\nSuites: /\n",
+    "sources.list.d/corp.list": f"deb http://m/debian bookworm main\ndeb {CUDA}/debian12/ /\n",
+    "sources.list.d/other.list": f"deb http://m/debian bookworm main\n# deb {CUDA}/x/ /\n",
+    "sources.list": f"deb {CUDA}/debian12/x86_64/ /\n",
+    "yum.repos.d/cuda-rhel9.repo": f"[cuda]\nbaseurl={CUDA}/rhel9/x86_64\n",
+    "yum.repos.d/lab.repo": f"[a]\nbaseurl=http://m/a\n[c]\nbaseurl = {CUDA}/rhel9/x86_64\n",
+    "yum.repos.d/excluded.repo": "[a]\nbaseurl=http://m/a\nexcludepkgs=/compute/cuda/repos/\n",
+}
+
+
+def test_lists_of_nvidias_repository_are_known_by_what_stands_in_them(tmp_path: Path) -> None:
+    for name, text in LISTS.items():
+        path = tmp_path / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    asked = (
+        QUESTIONS["driver.stale"]
+        .replace("/etc/apt/", f"{tmp_path}/etc/")
+        .replace("/etc/yum", f"{tmp_path}/etc/yum")
+    )
+    found = state(stale=sh(asked))
+    names = [
+        [path.rpartition("etc/")[2] for path in paths]
+        for paths in (found.stale_lists, found.mixed_lists)
+    ]
+    assert names == [
+        [
+            "sources.list.d/cuda-debian12-x86_64.list",
+            "sources.list.d/made_by_a_role.list",
+            "sources.list.d/x.sources",
+            "yum.repos.d/cuda-rhel9.repo",
+        ],
+        ["sources.list", "sources.list.d/corp.list", "yum.repos.d/lab.repo"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "asks"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.261.03  Tue Sep 23", True),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build",
+            False,
+        ),
+        (None, True),
+    ],
+)
+def test_where_packages_come_from_is_asked_where_the_driver_may_have_to_go(
+    tmp_path: Path, loaded: str | None, asks: bool
+) -> None:
+    if loaded:
+        (tmp_path / "version").write_text(f"{loaded}\n")
+    head = questions(DriverRequest())["driver.sources"].partition("[ ! -e /etc/modprobe.d")[0]
+    text = head.replace("/proc/driver/nvidia/version", f"{tmp_path}/version")
+    assert sh(f"{text}\necho asked").strip() == ("asked" if asks else "")
