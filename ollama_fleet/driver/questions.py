@@ -79,11 +79,11 @@ set -- $(dpkg-query -W -f '${{db:Status-Abbrev}}|${{Package}}\\n' 'nvidia-*dkms*
 
 # Lists of others that have NVIDIA's driver repository, or the PPA, by what stands in them: `whole` where that
 # is all that they have, else `mixed`.
-_STALE = f"""set -- /etc/apt/sources.list
-for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources /etc/yum.repos.d/*.repo; do
+_STALE = f"""for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list \\
+    /etc/apt/sources.list.d/*.sources /etc/yum.repos.d/*.repo; do
     case $file in {APT_SOURCE} | {DNF_SOURCE}) ;; *) [ ! -e "$file" ] || set -- "$@" "$file" ;; esac
 done
-awk 'tolower($0) ~ /^[ \\t]*(deb |deb-src |uris:|baseurl *=|mirrorlist *=|metalink *=)/ {{
+[ $# -eq 0 ] || awk 'tolower($0) ~ /^[ \\t]*(deb |deb-src |uris:|baseurl *=|mirrorlist *=|metalink *=)/ {{
         all[FILENAME]++
         if ($0 ~ /\\/compute\\/cuda\\/repos\\/|\\/graphics-drivers\\//) theirs[FILENAME]++
     }}

@@ -108,7 +108,7 @@ def test_a_hand_on_the_host_is_put_right(lab: Lab, fleet: Fleet, host: str) -> N
         assert fleet.sh(host, f"cat {path}") == before
 
     # What a power cut leaves of a file that was just written; DKMS calls it installed.
-    fleet.sh(host, ": >$(modinfo -n nvidia)")
+    fleet.sh(host, ": >$(find /lib/modules/$(uname -r) -name 'nvidia.ko*')")
     run = deploy(fleet, CHAT)
     assert run.code == 0 and driver_changes(run), run.text
     assert fleet.sh(host, "modinfo -F version nvidia") == "580.105.08"

@@ -369,6 +369,15 @@ def test_lists_of_nvidias_repository_are_known_by_what_stands_in_them(tmp_path: 
     ]
 
 
+def test_a_host_without_a_file_of_lists_is_asked_all_the_same(tmp_path: Path) -> None:
+    """Some awks end at the first file that is not there."""
+    (tmp_path / "yum.repos.d").mkdir()
+    (tmp_path / "yum.repos.d/cuda.repo").write_text(LISTS["yum.repos.d/cuda-rhel9.repo"])
+    asked = QUESTIONS["driver.stale"].replace("/etc/", f"{tmp_path}/")
+    assert sh(asked).split() == ["whole", f"{tmp_path}/yum.repos.d/cuda.repo"]
+    assert sh(asked.replace(f"{tmp_path}", "/nowhere")) == ""
+
+
 @pytest.mark.parametrize(
     ("loaded", "asks"),
     [
