@@ -11,8 +11,9 @@ from ollama_fleet.catalogue.distribution import Distribution, fill
 from ollama_fleet.draining import drain, resume
 from ollama_fleet.driver import files
 from ollama_fleet.driver.decision import Decision, is_managed
+from ollama_fleet.driver.flavour import version_key
 from ollama_fleet.driver.state import State
-from ollama_fleet.driver.target import Target
+from ollama_fleet.driver.target import Target, distribution_of
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.render import TEMPLATES, HostFile
 
@@ -23,6 +24,31 @@ LOCK_PACKAGE = "python3-dnf-plugin-versionlock"
 
 def steps_of(decision: Decision, plan: HostPlan, state: State) -> list[str]:
     """Steps of the change script for a decision that changes something."""
+    return [*_functions_of(decision, plan, state), _entry(decision)]
+
+
+def steps_back(plan: HostPlan, state: State) -> list[str]:
+    """Steps of a script that goes back from a driver which a boot brought into use; it ends in a failure
+    that says so. `state.kept` says that there is a way."""
+    version = state.on_disk or state.library or state.loaded or "0"
+    flavour = state.disk_flavour or state.loaded_flavour or "open"
+    decision = Decision(
+        "upgrade",
+        target=Target(version_key(version)[0], version, flavour),
+        distribution=distribution_of(state),
+        packages=True,
+        fabric=state.switches,
+    )
+    return [*_functions_of(decision, plan, state), "back_after_boot"]
+
+
+def forget_before() -> str:
+    """A step for a driver that a boot brought into use, and that works."""
+    return f"rm -rf {files.KEPT}"
+
+
+def _functions_of(decision: Decision, plan: HostPlan, state: State) -> list[str]:
+    """Everything that the script is made of but what it does."""
     assert decision.target
     distribution = decision.distribution
     libraries = ["common.sh", "running.sh"]
@@ -36,7 +62,6 @@ def steps_of(decision: Decision, plan: HostPlan, state: State) -> list[str]:
         *work,
         _heredoc("serving", serving),
         _functions(plan, state, decision),
-        _entry(decision),
     ]
 
 
@@ -74,6 +99,7 @@ def _variables(decision: Decision, plan: HostPlan, state: State) -> str:
         "LOAD_TIMEOUT": LOAD_TIMEOUT_S,
         "BLACKLIST": files.BLACKLIST,
         "PERSISTENCE": files.PERSISTENCE,
+        "KEPT": files.KEPT,
         "STALE": " ".join(state.stale_lists),
     }
     if decision.distribution:

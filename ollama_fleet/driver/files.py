@@ -21,6 +21,8 @@ DNF_SOURCE = "/etc/yum.repos.d/ollama-fleet-nvidia.repo"
 DNF_KEY = "/etc/pki/rpm-gpg/RPM-GPG-KEY-ollama-fleet-nvidia"
 PERSISTENCE = "/etc/systemd/system/nvidia-persistenced.service.d/10-ollama-fleet.conf"
 LOCKS = "/etc/dnf/plugins/versionlock.list"
+# What was there before an upgrade that a boot brings into use.
+KEPT = "/var/lib/ollama-fleet/driver-before"
 DNF_ID = "ollama-fleet-nvidia"
 
 OUR_FILES = (BLACKLIST, MODULES, UNATTENDED, PREFERENCES, APT_SOURCE, DNF_SOURCE, PERSISTENCE)

@@ -11,6 +11,7 @@ from ollama_fleet.driver.files import (
     APT_SOURCE,
     BLACKLIST,
     DNF_SOURCE,
+    KEPT,
     LOCKS,
     OUR_FILES,
     PREFERENCES,
@@ -150,6 +151,7 @@ QUESTIONS = {
 done; true""",
     "driver.stale": _STALE,
     "driver.dgx": "[ -e /etc/dgx-release ]",
+    "driver.kept": f"[ ! -e {KEPT} ] || echo {KEPT}",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
     'ollama-devices.service | ollama-loader.service) ;; ollama-*) echo "$unit" ;; esac; done',

@@ -67,6 +67,7 @@ class State:
     stale_lists: tuple[str, ...] = ()
     mixed_lists: tuple[str, ...] = ()
     dgx: bool = False
+    kept: bool = False
     slices: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     free_mib: dict[str, int] = field(default_factory=dict)
@@ -149,6 +150,7 @@ def read_state(answers: Answers) -> State:
         stale_lists=_lists(answers["driver.stale"].lines, "whole"),
         mixed_lists=_lists(answers["driver.stale"].lines, "mixed"),
         dgx=answers["driver.dgx"].code == 0,
+        kept=bool(answers["driver.kept"].lines),
         slices=tuple(answers["driver.slices"].lines),
         images=read_images(answers["driver.packages"].lines),
         free_mib=_free(answers["driver.free"].lines),

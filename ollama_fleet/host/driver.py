@@ -7,7 +7,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
-from ollama_fleet.driver.change import steps_of
+from ollama_fleet.driver.change import forget_before, steps_back, steps_of
 from ollama_fleet.driver.decision import Decision, decide
 from ollama_fleet.driver.questions import questions
 from ollama_fleet.driver.state import State, read_state
@@ -77,7 +77,8 @@ def driver_works(plan: HostPlan) -> Generator[Any, None, None]:
     """
     Fail the host unless the driver is now as it is asked for: loaded, whole, and showing every GPU.
 
-    Says what is still wrong. Asks nothing on a host where nothing was changed.
+    Says what is still wrong, and goes back to the driver before where a reboot brought a new one into use
+    that does not work. Asks nothing on a host where nothing was changed.
 
     + plan: what the host is to become
 
@@ -95,8 +96,15 @@ def driver_works(plan: HostPlan) -> Generator[Any, None, None]:
         yield no_answer()
         return
     decision = decide(plan.provision.driver, state)
-    if decision.action == "leave":
+    # A driver that shows no GPU is loaded all the same, and no package would mend it: but the one before did.
+    if decision.action == "leave" and (state.works or not state.kept):
+        if state.kept:
+            yield Script(change_script([forget_before()]))
         host.noop("; ".join(decision.why))
+        return
+    if state.kept:
+        environment = plan.provision.environment
+        yield Script(change_script(steps_back(plan, state), environment))
         return
     wrong = [*decision.problems, *(f"the driver is not ready: {why}" for why in decision.why)]
     yield FunctionCommand(fail_host, (wrong,), {})

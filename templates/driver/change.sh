@@ -61,6 +61,16 @@ go_on() { # a driver that waits for a boot is proved after it
     resume_slices && serving
 }
 
+keep_before() { # what a way back after the boot needs to know
+    [ "$UPGRADE" = yes ] && [ "$way_back" = yes ] || return 0
+    mkdir -p "${KEPT%/*}" && rm -rf "$KEPT.new" && mkdir -m 700 "$KEPT.new" || return 0
+    for name in before pin-before locks-before stream-before; do
+        [ ! -e "$work/$name" ] || cp "$work/$name" "$KEPT.new/"
+    done
+    [ "$MANAGED" = yes ] || : >"$KEPT.new/unmanaged"
+    mv -T "$KEPT.new" "$KEPT"
+}
+
 # In a subshell, because a `fail` in it must not skip the way back; so -e does not hold in there.
 change() { (replace_packages && go_on && { [ "$later" = no ] || : >"$work/later"; }); }
 
@@ -82,10 +92,19 @@ back() {
 }
 
 whole() { # the driver's packages, and everything around them
+    rm -rf "$KEPT"
     prepare
     free_gpus
     change || back
-    [ ! -e "$work/later" ] || say 'the new driver comes into use with the next boot'
+    [ ! -e "$work/later" ] || { keep_before; say 'the new driver comes into use with the next boot'; }
+}
+
+back_after_boot() { # from a driver that a boot brought into use, and that does not work
+    cp "$KEPT"/* "$work/"
+    rm -rf "$KEPT"
+    [ ! -e "$work/unmanaged" ] || MANAGED=no
+    way_back=yes
+    back
 }
 
 reload() { # what is installed is right, and another one is loaded, or none

@@ -407,7 +407,15 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
     assert fleet.sh(host, "systemctl is-active training ollama-chat") == "active\nactive"
     assert loaded(fleet) == "580.105.08"
 
-    # Where a reboot is allowed, it does what an unload cannot.
+    # Where a reboot is allowed, it does what an unload cannot; and the way back goes over it, too.
+    failed = deploy(fleet, SLICE, driver={"version": "590.44.01"}, reboot="auto")
+    assert failed.code == 1 and "Driver | Reboot if the driver needs it" in failed.text, failed.text
+    assert "driver 590.44.01 does not work here" in failed.text, failed.text
+    assert "driver 580.105.08 is back and serves as before" in failed.text
+    assert loaded(fleet) == "580.105.08"
+    assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
+
+    fleet.sh(host, "systemd-run -q --unit=training sh -c 'exec sleep 1000 </dev/nvidia1'")
     done = deploy(fleet, SLICE, driver={"branch": 595}, reboot="auto")
     assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
     assert "Driver | Reboot if the driver needs it" in done.changed()
