@@ -10,6 +10,8 @@ from tests.lab.fleet import ROOT, Fleet
 
 # Hosts of the scenarios and their hardware.
 HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "td": "2x-rtx3090"}
+# See driver_host.
+DRIVER_HOST = "drv1"
 # Every host that the scenarios made, and nobody else's.
 MADE = {"t1", "mirror"}
 
@@ -33,6 +35,12 @@ def lab() -> Iterator[Lab]:
 def fleet(lab: Lab, tmp_path: Path) -> Fleet:
     """An empty inventory on the lab."""
     return Fleet(tmp_path, lab)
+
+
+@pytest.fixture
+def host() -> str:
+    """The name of the host on which the driver step is tried; each test prepares it for itself."""
+    return DRIVER_HOST
 
 
 def bare(lab: Lab, name: str, profile: str | None = None) -> str:

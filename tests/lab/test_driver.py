@@ -3,12 +3,9 @@
 Only the driver's part of a deploy, but where slices have to serve.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-import yaml
 
 from lab.lab import Lab
 from ollama_fleet.checks.registry import judge, verification_questions
@@ -16,66 +13,11 @@ from ollama_fleet.cli.ask_host import Login, ask
 from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.plan import Release
-from tests.lab.fleet import MIRROR, ROOT, Fleet, Run
+from tests.lab.driver_host import BARE, CHAT, HOST, deploy, driver_changes, loaded, prepare
+from tests.lab.fleet import MIRROR, Fleet
 
-HOST = "drv1"
-LOADED = "sed -nE '1s/.*Module +(for [^ ]+ +)?([0-9.]+).*/\\2/p' /proc/driver/nvidia/version"
-SLICE = {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
-# Which of the mirror's keys signs the repository of a distribution.
-KEYS = {"debian-13": "cuda-debian13", "rocky-10.0": "cuda-rhel10", "rocky": "cuda-rhel"}
-
-Deploy = Callable[..., Run]
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
-    lab = Lab(ROOT / ".lab")
-    yield lab
-    if {host.name for host in lab.status()} <= {"mirror"}:
-        lab.down()
-
-
-@pytest.fixture
-def host(lab: Lab) -> Iterator[str]:
-    yield HOST
-    lab.remove(HOST)
-
-
-def prepare(lab: Lab, profile: str) -> None:
-    """A bare host of this profile under our name."""
-    if HOST in {host.name for host in lab.status()}:
-        lab.remove(HOST)
-    lab.ensure(HOST, profile)
-
-
-def deploy(
-    fleet: Fleet, *slices: dict[str, Any], driver: dict[str, Any] | None = None, **more: Any
-) -> Run:
-    """One deploy with this `driver:` block on the lab's repositories."""
-    system = fleet.sh(HOST, ". /etc/os-release; echo $ID-$VERSION_ID")
-    key = KEYS.get(system, KEYS.get(system.partition("-")[0], "cuda"))
-    prints = yaml.safe_load((fleet.lab.paths.root / "mirror/fingerprints.yml").read_text())
-    settings = {
-        "repository": f"{MIRROR}/compute/cuda/repos",
-        "key_fingerprint": prints[key],
-        **(driver or {}),
-    }
-    fleet.add(HOST, *slices, driver=settings, **more)
-    return fleet.deploy()
-
-
-def loaded(fleet: Fleet) -> str:
-    return fleet.sh(HOST, LOADED)
-
-
-def driver_changes(run: Run) -> list[str]:
-    """Operations of the driver step that changed the host."""
-    return [name for name in run.changed() if name.startswith("Driver")]
-
-
-BARE = [
-    ("bare-debian12-2x-rtx3090", "580.105.08", "Open"),
+PROFILES = [
+    (BARE, "580.105.08", "Open"),
     ("bare-debian13-2x-rtx3090", "595.58.03", "Open"),
     ("bare-ubuntu2204-2x-rtx3090", "580.105.08", "Open"),
     ("bare-ubuntu2404-2x-rtx3090", "580.105.08", "Open"),
@@ -91,17 +33,19 @@ BARE = [
 # Images that are no kernel's own: every server has some, and nothing ever writes them again.
 NEVER_MADE_ANEW = "/boot/initramfs-0-rescue-4711.img /boot/initrd.img-6.1.0-1.old-dkms"
 # On these a slice serves from the driver.
-SERVING = {row[0] for row in BARE if "ubuntu2404" in row[0] or "rocky10" in row[0]}
+SERVING = {row[0] for row in PROFILES if "ubuntu2404" in row[0] or "rocky10" in row[0]}
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("profile", "version", "flavour"), BARE, ids=[row[0] for row in BARE])
+@pytest.mark.parametrize(
+    ("profile", "version", "flavour"), PROFILES, ids=[row[0] for row in PROFILES]
+)
 def test_a_bare_host_gets_its_driver_and_keeps_it(
     lab: Lab, fleet: Fleet, host: str, profile: str, version: str, flavour: str
 ) -> None:
     prepare(lab, profile)
     fleet.sh(host, f"touch -d 2020-01-01 {NEVER_MADE_ANEW}")
-    slices = [SLICE] if profile in SERVING else []
+    slices = [CHAT] if profile in SERVING else []
     first = deploy(fleet, *slices)
     assert first.code == 0, first.text
     assert loaded(fleet) == version
@@ -140,7 +84,7 @@ systemctl enable -q count-boots
 def test_pain_7_a_host_with_nouveau_reboots_once(lab: Lab, fleet: Fleet, host: str) -> None:
     prepare(lab, "nouveau-1x-rtx3060")
     fleet.sh(host, COUNT_BOOTS)
-    first = deploy(fleet, SLICE)
+    first = deploy(fleet, CHAT)
     assert first.code == 0, first.text
     assert "Driver | Reboot if the driver needs it" in first.changed()
     assert len(fleet.sh(host, "cat /root/boots").split()) == 1
@@ -148,7 +92,7 @@ def test_pain_7_a_host_with_nouveau_reboots_once(lab: Lab, fleet: Fleet, host: s
     # The same run went on to slices that serve.
     assert "Slices | Run one unit per slice" in first.changed()
     assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
-    assert deploy(fleet, SLICE).changed() == {}
+    assert deploy(fleet, CHAT).changed() == {}
 
 
 @pytest.mark.lab
@@ -183,7 +127,7 @@ def test_old_beside_blackwell_is_refused_before_anything_changes(
 def test_pain_8_a_repository_that_is_not_right_changes_nothing(
     lab: Lab, fleet: Fleet, host: str, driver: dict[str, str], words: str
 ) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
+    prepare(lab, BARE)
     run = deploy(fleet, driver=driver)
     assert run.code == 1 and words in run.text, run.text
     assert "nvidia" not in fleet.sh(host, "dpkg-query -W -f '${Package}\\n'")
@@ -214,28 +158,28 @@ def test_pain_6_secure_boot_waits_for_the_console(lab: Lab, fleet: Fleet, host: 
 @pytest.mark.lab
 @pytest.mark.parametrize(
     "profile",
-    ["bare-debian12-2x-rtx3090", "bare-ubuntu2404-2x-rtx3090", "bare-rocky9-2x-rtx3090"],
+    [BARE, "bare-ubuntu2404-2x-rtx3090", "bare-rocky9-2x-rtx3090"],
 )
 def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
     lab: Lab, fleet: Fleet, host: str, profile: str
 ) -> None:
     prepare(lab, profile)
-    first = deploy(fleet, SLICE)
+    first = deploy(fleet, CHAT)
     assert first.code == 0, first.text
 
     for broken in ("595.45.04", "590.44.01"):  # one that does not build, one that sees no GPU
-        failed = deploy(fleet, SLICE, driver={"version": broken})
+        failed = deploy(fleet, CHAT, driver={"version": broken})
         assert failed.code == 1, failed.text
         assert f"driver {broken} does not work here" in failed.text
         assert "driver 580.105.08 is back and serves as before" in failed.text
         assert loaded(fleet) == "580.105.08"
         assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
 
-    upgraded = deploy(fleet, SLICE, driver={"branch": 595})
+    upgraded = deploy(fleet, CHAT, driver={"branch": 595})
     assert upgraded.code == 0 and loaded(fleet) == "595.58.03", upgraded.text
-    assert driver_changes(deploy(fleet, SLICE, driver={"branch": 595})) == []
+    assert driver_changes(deploy(fleet, CHAT, driver={"branch": 595})) == []
 
-    back = deploy(fleet, SLICE, driver={"branch": 580})
+    back = deploy(fleet, CHAT, driver={"branch": 580})
     assert back.code == 0 and loaded(fleet) == "580.105.08", back.text
 
 
@@ -286,8 +230,8 @@ echo 'Unattended-Upgrade::Origins-Pattern {"origin=*";};' >/etc/apt/apt.conf.d/9
 def test_pain_1_an_unattended_upgrade_does_not_change_the_driver_or_is_made_good(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
-    assert deploy(fleet, SLICE, driver={"version": "580.95.05"}).code == 0
+    prepare(lab, BARE)
+    assert deploy(fleet, CHAT, driver={"version": "580.95.05"}).code == 0
     fleet.sh(host, UNATTENDED)
     # First all that keeps the driver as it is, then the blacklist alone, then nothing.
     for step in (
@@ -302,7 +246,7 @@ def test_pain_1_an_unattended_upgrade_does_not_change_the_driver_or_is_made_good
     assert lab.ssh(host, "nvidia-smi").returncode != 0
     assert failed_checks(fleet)["driver"] == "580.95.05 loaded, 580.105.08 in user space"
 
-    repaired = deploy(fleet, SLICE)
+    repaired = deploy(fleet, CHAT)
     assert repaired.code == 0 and loaded(fleet) == "580.105.08", repaired.text
     assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
     assert failed_checks(fleet) == {}
@@ -330,7 +274,7 @@ def test_pain_9_a_fabric_manager_of_another_version_is_repaired(
 def test_pain_5_a_driver_of_another_source_is_purged_only_when_told(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
+    prepare(lab, BARE)
     fleet.sh(
         host, "sed -i 's/^Components:.*/& non-free/' /etc/apt/sources.list.d/*; apt-get update"
     )
@@ -345,21 +289,21 @@ def test_pain_5_a_driver_of_another_source_is_purged_only_when_told(
 def test_a_power_cut_in_the_very_first_installation_is_made_good(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
+    prepare(lab, BARE)
     fleet.sh(
         host,
         "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-580.105.08 ]; do sleep 0.02; done; "
         "exec systemctl reboot --force --force'",
     )
-    assert deploy(fleet, SLICE).code == 1
+    assert deploy(fleet, CHAT).code == 1
     lab.up([host])
     assert fleet.sh(host, "dpkg --audit") != ""
 
-    done = deploy(fleet, SLICE)
+    done = deploy(fleet, CHAT)
     assert done.code == 0 and loaded(fleet) == "580.105.08", done.text
     assert fleet.sh(host, "dpkg --audit") == ""
     assert "nvidia-uvm" in fleet.sh(host, "cat /etc/modules-load.d/ollama-fleet-nvidia.conf")
-    assert deploy(fleet, SLICE).changed() == {}
+    assert deploy(fleet, CHAT).changed() == {}
 
 
 @pytest.mark.lab
@@ -380,7 +324,7 @@ def test_the_fabric_manager_of_somebody_elses_driver_leaves_no_source_behind(
 
 @pytest.mark.lab
 def test_an_installation_that_was_cut_off_is_finished(lab: Lab, fleet: Fleet, host: str) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
+    prepare(lab, BARE)
     assert deploy(fleet).code == 0
     fleet.sh(
         host,
@@ -396,11 +340,11 @@ def test_an_installation_that_was_cut_off_is_finished(lab: Lab, fleet: Fleet, ho
 
 @pytest.mark.lab
 def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet, host: str) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
-    assert deploy(fleet, SLICE).code == 0
+    prepare(lab, BARE)
+    assert deploy(fleet, CHAT).code == 0
     fleet.sh(host, "systemd-run -q --unit=training sh -c 'exec sleep 1000 </dev/nvidia1'")
 
-    refused = deploy(fleet, SLICE, driver={"branch": 595})
+    refused = deploy(fleet, CHAT, driver={"branch": 595})
     assert (
         refused.code == 1 and "these hold the GPUs and are not ours to stop: sleep" in refused.text
     )
@@ -408,7 +352,7 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
     assert loaded(fleet) == "580.105.08"
 
     # Where a reboot is allowed, it does what an unload cannot; and the way back goes over it, too.
-    failed = deploy(fleet, SLICE, driver={"version": "590.44.01"}, reboot="auto")
+    failed = deploy(fleet, CHAT, driver={"version": "590.44.01"}, reboot="auto")
     assert failed.code == 1 and "Driver | Reboot if the driver needs it" in failed.text, failed.text
     assert "driver 590.44.01 does not work here" in failed.text, failed.text
     assert "driver 580.105.08 is back and serves as before" in failed.text
@@ -416,7 +360,7 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
     assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
 
     fleet.sh(host, "systemd-run -q --unit=training sh -c 'exec sleep 1000 </dev/nvidia1'")
-    done = deploy(fleet, SLICE, driver={"branch": 595}, reboot="auto")
+    done = deploy(fleet, CHAT, driver={"branch": 595}, reboot="auto")
     assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
     assert "Driver | Reboot if the driver needs it" in done.changed()
 
@@ -425,18 +369,18 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
 def test_a_power_cut_in_an_upgrade_is_made_good_by_the_next_run(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:
-    prepare(lab, "bare-debian12-2x-rtx3090")
-    assert deploy(fleet, SLICE).code == 0
+    prepare(lab, BARE)
+    assert deploy(fleet, CHAT).code == 0
     # In the middle of the transaction: one package is unpacked, none is configured.
     fleet.sh(
         host,
         "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-595.58.03 ]; do sleep 0.02; done; "
         "exec systemctl reboot --force --force'",
     )
-    cut = deploy(fleet, SLICE, driver={"branch": 595})
+    cut = deploy(fleet, CHAT, driver={"branch": 595})
     assert cut.code == 1
     lab.up([host])
     assert fleet.sh(host, "dpkg --audit") != ""
-    done = deploy(fleet, SLICE, driver={"branch": 595})
+    done = deploy(fleet, CHAT, driver={"branch": 595})
     assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
     assert fleet.sh(host, "dpkg --audit") == ""

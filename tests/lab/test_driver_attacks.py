@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,21 +18,6 @@ from tests.lab.driver_host import (
     prepare,
 )
 from tests.lab.fleet import ROOT, Fleet
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
-    lab = Lab(ROOT / ".lab")
-    yield lab
-    if {host.name for host in lab.status()} <= {"mirror"}:
-        lab.down()
-
-
-@pytest.fixture
-def host(lab: Lab) -> Iterator[str]:
-    yield HOST
-    lab.remove(HOST)
 
 
 @pytest.mark.lab

@@ -4,28 +4,12 @@ import os
 import pty
 import select
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
 from lab.lab import Lab
-from tests.lab.driver_host import BOOT_ID, CHAT, HOST, LOADED, deploy, prepare
+from tests.lab.driver_host import BOOT_ID, CHAT, LOADED, deploy, prepare
 from tests.lab.fleet import ROOT, Fleet
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
-    lab = Lab(ROOT / ".lab")
-    yield lab
-    if {host.name for host in lab.status()} <= {"mirror"}:
-        lab.down()
-
-
-@pytest.fixture
-def host(lab: Lab) -> Iterator[str]:
-    yield HOST
-    lab.remove(HOST)
 
 
 def at_a_terminal(fleet: Fleet, answer: str) -> tuple[int, str]:

@@ -1,14 +1,11 @@
 """Where a driver comes from: lists and kernels of others that are in the way, on real apt and dnf."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from lab.lab import Lab
 from tests.lab.driver_host import (
     BARE,
     CHAT,
-    HOST,
     LOADED,
     REPOSITORY,
     deploy,
@@ -16,25 +13,10 @@ from tests.lab.driver_host import (
     fingerprint,
     prepare,
 )
-from tests.lab.fleet import ROOT, Fleet
+from tests.lab.fleet import Fleet
 
 ROCKY = "bare-rocky9-2x-rtx3090"
 NEXT_KERNEL = "6.99.0-1"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
-    lab = Lab(ROOT / ".lab")
-    yield lab
-    if {host.name for host in lab.status()} <= {"mirror"}:
-        lab.down()
-
-
-@pytest.fixture
-def host(lab: Lab) -> Iterator[str]:
-    yield HOST
-    lab.remove(HOST)
 
 
 @pytest.mark.lab

@@ -2,13 +2,13 @@
 everything of NVIDIA's side comes together."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from lab.lab import Lab
+from tests.lab.conftest import bare
 from tests.lab.driver_host import LOADED, fingerprint
-from tests.lab.fleet import MIRROR, ROOT, Fleet, Run
+from tests.lab.fleet import MIRROR, Fleet, Run
 
 HOST = "hgx"
 PROFILES = ["3g.40gb", "2g.20gb", "2g.20gb"]
@@ -22,22 +22,9 @@ DRIVER_PACKAGES = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-fabr
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """The lab; what others run in it stays, and an empty one is gone again afterwards."""
-    lab = Lab(ROOT / ".lab")
-    yield lab
-    if {host.name for host in lab.status()} <= {"mirror", HOST}:
-        lab.down()
-    else:
-        lab.remove(HOST)
-
-
-@pytest.fixture(scope="module")
 def hgx(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """The server, deployed to while it had nothing but an operating system and GPUs."""
-    if HOST in {host.name for host in lab.status()}:
-        lab.remove(HOST)
-    lab.ensure(HOST, "bare-8x-h100")
+    bare(lab, HOST, "bare-8x-h100")
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), lab)
     fleet.wishes = WISHES
     run = deploy(fleet)
