@@ -8,7 +8,7 @@ pyinfra inventory/prod.py deploy.py -y         do it without asking, as in CI
 from pyinfra import host
 
 from ollama_fleet.host.session import begin
-from tasks.container_toolkit import container_toolkit
+from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.mig import partition_gpus
 from tasks.models import fetch_models
@@ -19,6 +19,7 @@ from tasks.verify import verify
 
 plan = begin(host)
 preflight(plan)
+protect_containers()
 install_driver(plan)
 match_gpus(plan)
 container_toolkit(plan)

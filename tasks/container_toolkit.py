@@ -10,9 +10,16 @@ from ollama_fleet.host.containers import (
 from ollama_fleet.planner.plan import HostPlan
 
 
+@deploy("Containers")
+def protect_containers() -> None:
+    """Let running containers keep their GPUs: from here on, steps reload systemd."""
+    containers_protected(name="Keep the GPUs of running containers")
+
+
 @deploy("Container toolkit")
 def container_toolkit(plan: HostPlan) -> None:
     """Install a Docker engine if one is asked for, then let every runtime give GPUs to containers."""
+    # Again: the driver's step may have taken long, or rebooted the host.
     containers_protected(name="Keep the GPUs of running containers")
     container_runtime_ready(name="Install the container runtime", plan=plan)
     container_toolkit_ready(name="Give GPUs to containers", plan=plan)

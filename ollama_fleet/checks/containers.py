@@ -1,4 +1,7 @@
-"""Containers: one safe version of the toolkit, and a container of each runtime that lists the GPUs."""
+"""Containers: one safe version of the toolkit, and a container of Docker and Podman that lists the GPUs.
+
+containerd has nothing to run one with by itself: of it is known only how it is configured.
+"""
 
 import re
 from collections.abc import Iterator
@@ -27,6 +30,12 @@ _LISTING = """for name in nvidia-ctk dockerd containerd podman; do
     ! command -v "$name" >/dev/null || exec nvidia-smi -L
 done"""
 
+# Where it is not Docker's own; what it reads may be more than the one file that we write.
+_CONTAINERD = """command -v containerd >/dev/null || exit 0
+! command -v dockerd >/dev/null || command -v kubelet >/dev/null || exit 0
+containerd config dump 2>/dev/null | grep -qE 'nvidia-container-runtime|runtimes\\.nvidia\\]' &&
+    echo configured || echo without"""
+
 
 def _questions(plan: HostPlan) -> dict[str, str]:
     """A container starts only where the runtime and the toolkit are."""
@@ -46,6 +55,7 @@ def _questions(plan: HostPlan) -> dict[str, str]:
         "containers cdi": "nvidia-ctk cdi list",
         "containers docker": have + docker + probe.docker_question(),
         "containers podman": have + podman + probe.podman_question(),
+        "containers containerd": have + _CONTAINERD,
     }
 
 
@@ -135,8 +145,22 @@ def _sees_gpus(subject: Subject) -> Iterator[CheckResult]:
         )
 
 
+def _containerd(subject: Subject) -> Iterator[CheckResult]:
+    said = subject.text("containers containerd").strip()
+    if said and "containerd" in _runtimes(subject):
+        yield subject.result(
+            HOST,
+            "containerd runtime",
+            good=said == "configured",
+            expected="nvidia in its configuration",
+            found="configured; no container was run" if said == "configured" else "not configured",
+            remedy="deploy again; see `containerd config dump`: a file of its `imports` may replace it",
+        )
+
+
 CHECKS = (
     Check("container toolkit", _toolkit, _questions),
     Check("cdi specification", _specification),
     Check("container sees gpus", _sees_gpus),
+    Check("containerd runtime", _containerd),
 )

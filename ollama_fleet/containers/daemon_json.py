@@ -45,6 +45,15 @@ def merge(text: str | None, cdi: bool) -> str | None:
     return json.dumps(found, indent=_indent(text or ""), ensure_ascii=False) + "\n"
 
 
+def reads_cdi(text: str | None, by_default: bool) -> bool:
+    """Whether a Docker that starts with this file reads CDI; `by_default`: where the file says nothing.
+    Raises BadDaemonJsonError."""
+    found, _ = _parse(text or "")
+    is_on = bool(_object(found, "features").get("cdi", by_default))
+    # One empty name instead of folders is Docker's other way to have it switched off.
+    return is_on and found.get("cdi-spec-dirs") != [""]
+
+
 def _is_ours(runtime: dict[str, Any]) -> bool:
     """Wherever it is installed: the name of the program counts."""
     return str(runtime.get("path", "")).rpartition("/")[2].startswith(RUNTIME)

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import replace
 
-from ollama_fleet.containers import cdi, containerd, daemon_json, docker, packages, probe
+from ollama_fleet.containers import cdi, containerd, daemon_json, docker, packages, probe, sources
 from ollama_fleet.containers.packages import BASE, PACKAGES, number
 from ollama_fleet.containers.state import ContainerState, Docker
 from ollama_fleet.planner.plan import HostPlan
@@ -62,6 +62,12 @@ def installed(plan: HostPlan, state: ContainerState) -> str | None:
     return version if not versions and is_enough else None
 
 
+def left_alone(plan: HostPlan, state: ContainerState) -> bool:
+    """Whether the packages are somebody else's, of one piece and new enough."""
+    ours = set(state.own) & {packages.APT_SOURCE, packages.RPM_SOURCE}
+    return installed(plan, state) is not None and not ours
+
+
 def _wanted(plan: HostPlan, state: ContainerState) -> tuple[str, ...]:
     """CDI needs no more than the base; Docker and containerd run their containers through the rest."""
     runs = state.docker or state.containerd is not None or plan.provision.container_runtime
@@ -70,20 +76,17 @@ def _wanted(plan: HostPlan, state: ContainerState) -> tuple[str, ...]:
 
 
 def _package_steps(plan: HostPlan, state: ContainerState) -> list[Step]:
-    """A set that is there and new enough is left alone, unless we brought it: then its pin has to
-    hold."""
+    """What we brought is held at its version, too."""
+    if left_alone(plan, state):
+        return []
     request, kind = plan.provision.toolkit, state.family or ""
     found = installed(plan, state)
-    if found and not set(state.own) & {packages.APT_SOURCE, packages.RPM_SOURCE}:
-        return []
     if found:
         request = replace(request, version=found.removesuffix(packages.RELEASE))
     files = packages.source_files(kind, state.arch, request)
     wrong = [file for file in files if state.own.get(file.path) != _stamp(file)]
     key = packages.KEYRING if kind == "apt" else packages.RPM_KEY
-    parts: list[Step] = []
-    if state.sources:
-        parts.append(packages.aside_step(state.sources))
+    parts: list[Step] = [*sources.away_steps(state.sources)]
     if key not in state.own or files[0] in wrong:
         parts.append(packages.key_step(kind, request))
     parts += wrong
@@ -133,27 +136,40 @@ def _cdi_readers(state: ContainerState) -> dict[str, tuple[int, ...]]:
 
 
 def _docker_config(state: ContainerState) -> list[Step]:
-    engine = state.docker
+    engine, text = state.docker, state.daemon_json.text
     if engine is None:
         return []
-    wants_cdi = engine.version >= DOCKER_CDI
+    merged = None if given_by_flag(engine) else daemon_json.merge(text, _says_cdi(engine))
     parts: list[Step] = []
-    if not given_by_flag(engine):
-        says_cdi = wants_cdi and engine.version < DOCKER_CDI_BY_DEFAULT
-        merged = daemon_json.merge(state.daemon_json.text, says_cdi)
-        if merged is not None:
-            parts.append(docker.write_step(state.daemon_json, merged, docker.DOCKER_VALID))
+    if merged is not None:
+        parts.append(docker.write_step(state.daemon_json, merged, docker.DOCKER_VALID))
+    reads_cdi = _will_read_cdi(engine, merged or text)
     can_restart = engine.live_restore or not engine.containers
-    lacks_cdi = wants_cdi and not engine.reads_cdi and can_restart
+    lacks_cdi = reads_cdi and not engine.reads_cdi and can_restart
     fresh = PACKAGES[0] not in state.packages
     if engine.running and (parts or fresh or "nvidia" not in engine.runtimes or lacks_cdi):
-        parts.append(docker.take_up_step(wants_cdi, fresh))
+        parts.append(docker.take_up_step(reads_cdi, fresh))
     return parts
 
 
-def given_by_flag(engine: Docker) -> bool:
-    """Whether dockerd's command line names runtimes; then the file must not."""
-    return any(argument.startswith("--add-runtime") for argument in engine.arguments)
+def given_by_flag(engine: Docker, flag: str = "--add-runtime") -> bool:
+    """Whether dockerd's command line names runtimes (or what `flag` is for); then the file must not."""
+    return any(argument.startswith(flag) for argument in engine.arguments)
+
+
+def _says_cdi(engine: Docker) -> bool:
+    """Whether the file has to switch CDI on."""
+    able = DOCKER_CDI <= engine.version < DOCKER_CDI_BY_DEFAULT
+    return able and not given_by_flag(engine, "--feature")
+
+
+def _will_read_cdi(engine: Docker, text: str | None) -> bool:
+    """Whether Docker reads CDI once it has restarted with this daemon.json. A person may have switched it
+    off, or the file is not ours to change: a restart would be of no use, today and in every deploy."""
+    if any(given_by_flag(engine, flag) for flag in ("--feature", "--cdi-spec-dir")):
+        return engine.reads_cdi
+    by_default = engine.version >= DOCKER_CDI_BY_DEFAULT
+    return engine.version >= DOCKER_CDI and daemon_json.reads_cdi(text, by_default)
 
 
 def _containerd_config(state: ContainerState) -> list[Step]:

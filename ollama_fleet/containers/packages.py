@@ -1,13 +1,13 @@
 """The toolkit's four packages: their repository and key, one version of all, and the pin: shell.
 
-A key is trusted by its full fingerprint only. Sources of the same repository that somebody else left
-(with another keyring, apt refuses to work at all) are put aside.
+A key is trusted by its full fingerprint only.
 """
 
 import hashlib
 import re
 import shlex
 
+from ollama_fleet.catalogue.distribution import packager_of, words_of
 from ollama_fleet.containers.cdi import own_unit
 from ollama_fleet.planner.provision import ToolkitRequest
 from ollama_fleet.render import MARKER, HostFile
@@ -21,7 +21,6 @@ OLDEST = (1, 17, 8)
 # cudatools@nvidia.com, "Open Source Projects", of 2017; the same for every distribution.
 FINGERPRINT = "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 DEB_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-FAMILIES = {"debian": "apt", "ubuntu": "apt", "rhel": "dnf", "fedora": "dnf"}
 # What provides a Docker engine, the first that is to be had.
 DOCKER_PACKAGES = {"apt": ("docker.io",), "dnf": ("docker-ce", "moby-engine")}
 
@@ -34,8 +33,8 @@ VERSIONLOCK = "/etc/dnf/plugins/versionlock.list"
 OWN = (KEYRING, RPM_KEY, APT_SOURCE, APT_PIN, RPM_SOURCE, own_unit().path)
 
 # A host may have tools of both families; its own words decide.
-_IS_APT = """. /etc/os-release
-case " $ID $ID_LIKE " in *debian* | *ubuntu*) apt=1 ;; *) apt= ;; esac
+_IS_APT = f""". /etc/os-release
+case " $ID $ID_LIKE " in {" | ".join(f"*{word}*" for word in words_of("apt"))}) apt=1 ;; *) apt= ;; esac
 """
 QUESTION = f"""{_IS_APT}
 if [ "$apt" ]; then
@@ -50,10 +49,6 @@ done
 if [ -f {VERSIONLOCK} ]; then
     echo "lock $(grep -E '^({"|".join(PACKAGES)})-0:' {VERSIONLOCK} | xargs | tr ' ' ,) {VERSIONLOCK}"
 fi"""
-SOURCES_QUESTION = f"""grep -lE 'nvidia-docker|libnvidia-container|nvidia-container-runtime' \\
-    /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources /etc/yum.repos.d/*.repo \\
-    2>/dev/null | grep -vxF -e {APT_SOURCE} -e {RPM_SOURCE}
-true"""
 CANDIDATE_QUESTION = f"""{_IS_APT}
 if [ "$apt" ]; then
     echo {DOCKER_PACKAGES["apt"][0]}
@@ -69,8 +64,7 @@ true"""
 def family(os_release: str) -> str | None:
     """apt or dnf, of /etc/os-release; None for what is neither."""
     found = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', os_release, re.M))
-    ids = [found.get("ID", ""), *found.get("ID_LIKE", "").split()]
-    return next((FAMILIES[name] for name in ids if name in FAMILIES), None)
+    return packager_of(found.get("ID", ""), found.get("ID_LIKE", ""))
 
 
 def number(version: str) -> tuple[int, ...]:
@@ -115,15 +109,6 @@ def proxy_step(proxy: str) -> str:
         f"export http_proxy={quoted} https_proxy={quoted} no_proxy=localhost,127.0.0.1,::1\n"
         "export HTTPS_PROXY=$https_proxy"
     )
-
-
-def aside_step(paths: tuple[str, ...]) -> str:
-    """Shell that takes sources out of use; a name that ends in .disabled is read by nobody."""
-    names = " ".join(map(shlex.quote, paths))
-    return f"""for file in {names}; do
-    say "putting aside $file: it names the toolkit's repository with a key of its own"
-    mv -f "$file" "$file.disabled"
-done"""
 
 
 def key_step(kind: str, request: ToolkitRequest) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ollama_fleet.containers import containerd, daemon_json, packages
-from ollama_fleet.containers.decision import PODMAN_CDI, given_by_flag, managed
+from ollama_fleet.containers import containerd, daemon_json, packages, sources
+from ollama_fleet.containers.decision import PODMAN_CDI, given_by_flag, left_alone, managed
 from ollama_fleet.containers.packages import OLDEST, number
 from ollama_fleet.containers.state import ContainerState
 from ollama_fleet.planner.plan import HostPlan
@@ -27,6 +27,8 @@ def _problems(plan: HostPlan, state: ContainerState) -> Iterator[str]:
             "NVIDIA has no container toolkit for this distribution or architecture; "
             "set `container_toolkit: {install: false}`"
         )
+    if not left_alone(plan, state):
+        yield from sources.problems(state.sources)
     yield from _docker_missing(plan, state)
     if state.docker or plan.provision.container_runtime == "docker":
         yield from _daemon_json_problems(state)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ollama_fleet.containers import cdi, packages, probe
+from ollama_fleet.containers import cdi, packages, probe, sources
 from ollama_fleet.containers.containerd import parse_version
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, parse_loaded_driver, parse_pci
 from ollama_fleet.planner.plan import HostPlan
@@ -47,7 +47,7 @@ true""",
 done""",
     "containers.packages": packages.QUESTION,
     "containers.own": packages.OWN_FILES_QUESTION,
-    "containers.sources": packages.SOURCES_QUESTION,
+    "containers.sources": sources.question((packages.APT_SOURCE, packages.RPM_SOURCE)),
     "containers.docker": f"{DOCKER_RUNS} && timeout 20 docker info --format '{{{{json .}}}}'",
     "containers.running": f"{DOCKER_RUNS} && timeout 20 docker ps --format '{{{{.Names}}}}'",
     "containers.dockerd": f"""{_HAS_DOCKER} || exit
@@ -98,8 +98,8 @@ class ContainerState:
     """A host's container runtimes and its toolkit. `driver` is the version of the loaded one.
 
     `packages` are installed versions by name, `own` our files there with mode and checksum, `sources`
-    files that name a repository of the toolkit and are not ours. `daemon_json` may be there before any
-    Docker is. `containerd` is None where it is Docker's own.
+    files that name a repository of the toolkit and are not ours, with what is to be done with them.
+    `daemon_json` may be there before any Docker is. `containerd` is None where it is Docker's own.
     """
 
     family: str | None
@@ -109,7 +109,7 @@ class ContainerState:
     commands: frozenset[str]
     packages: Mapping[str, str]
     own: Mapping[str, tuple[str, str]]
-    sources: tuple[str, ...]
+    sources: Mapping[str, str]
     docker: Docker | None
     daemon_json: ConfigFile
     containerd: tuple[int, ...] | None
@@ -151,7 +151,7 @@ def read_state(answers: Answers) -> ContainerState:
         commands=commands,
         packages=_packages(answers["containers.packages"].lines),
         own=_own(answers["containers.own"].lines),
-        sources=tuple(answers["containers.sources"].lines),
+        sources=sources.read(answers["containers.sources"].lines),
         docker=_docker(answers, versions) if "dockerd" in commands else None,
         daemon_json=_file(answers["containers.daemon-json"], DAEMON_JSON),
         containerd=versions.get("containerd", ()) if alone else None,

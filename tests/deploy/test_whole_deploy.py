@@ -88,3 +88,15 @@ def test_a_host_whose_driver_is_missing_is_left_untouched(tmp_path: Path) -> Non
     )
     assert code == 1 and report, said
     assert successes(report) == {}
+
+
+def test_containers_keep_their_gpus_before_the_driver_step_reloads_systemd(tmp_path: Path) -> None:
+    unknown = "{'containers.unknown-devices': 'docker-ab.scope /dev/nvidia0:rw'}"
+    hosts = f"[('@fake/a', host_data(asked=transcript(asked_answers(**{unknown}))))]"
+    code, report, said = pyinfra(tmp_path, hosts, "--dry", "--json")
+    assert code == 0, said
+    assert report
+    steps = [op["name"].split(" |")[0] for op in report["plan"] if op["hosts_with_change"]]
+    order = [op["name"].split(" |")[0] for op in report["plan"]]
+    assert steps[0] == "Containers"
+    assert order.index("Containers") < order.index("Driver")

@@ -97,3 +97,17 @@ def test_a_toolkit_that_is_none_of_our_business_is_not_looked_at() -> None:
         "gpu01", None, (), (), 11433, provision=Provision(toolkit=ToolkitRequest(install=False))
     )
     assert all(check.ask(plan) == {} for check in CHECKS)
+
+
+def test_containerd_alone_is_known_to_be_configured_and_no_more() -> None:
+    found = results(runtimes="toolkit\ncontainerd", docker="", containerd="configured")
+    assert "docker container" not in found
+    said = found["containerd runtime"]
+    assert (said.status, said.found) == ("ok", "configured; no container was run")
+    assert results(runtimes="toolkit\ncontainerd", containerd="without")[
+        "containerd runtime"
+    ].failed
+
+
+def test_containerd_that_is_dockers_own_has_no_line_of_its_own() -> None:
+    assert "containerd runtime" not in results(runtimes="toolkit\ndocker\ncontainerd")

@@ -138,9 +138,35 @@ def test_a_newer_consistent_set_is_left_alone() -> None:
 
 def test_stale_sources_with_another_key_are_put_aside() -> None:
     stale = "/etc/apt/sources.list.d/nvidia-docker.list"
-    done = shell(decision.steps(plan(), state(packages="", sources=stale)))
+    done = shell(decision.steps(plan(), state(packages="", sources=f"aside {stale}")))
     assert f"for file in {stale}; do" in done
     assert done.index(stale) < done.index("apt-get")
+
+
+def test_a_source_among_others_stops_the_deploy_before_it_starts() -> None:
+    corporate = "/etc/yum.repos.d/corporate.repo"
+    (said,) = problems(plan(), state(packages="", sources=f"person {corporate}"))
+    assert said.startswith(f"{corporate} names the container toolkit's repository among others")
+    assert "`enabled=0`" in said
+
+
+def test_whoever_brought_the_toolkit_by_a_source_of_their_own_may_keep_it() -> None:
+    theirs = state(sources="person /etc/apt/sources.list.d/corporate.sources")
+    assert problems(plan(), theirs) == []
+    assert decision.steps(plan(), theirs) == []
+
+
+@pytest.mark.parametrize(("machine", "folder"), [("x86_64", "amd64"), ("aarch64", "arm64")])
+def test_every_machine_gets_packages_of_its_own_architecture(machine: str, folder: str) -> None:
+    fresh = state(packages="", machine=machine)
+    assert problems(plan(), fresh) == []
+    done = decision.steps(plan(), fresh)
+    files = {step.path: step.text for step in done if isinstance(step, HostFile)}
+    assert f"/libnvidia-container/stable/deb/{folder}\n" in files[packages.APT_SOURCE]
+
+
+def test_a_machine_that_the_toolkit_is_not_made_for_is_refused() -> None:
+    assert problems(plan(), state(packages="", machine="riscv64"))
 
 
 def test_el_hosts_get_a_repository_and_a_version_lock() -> None:
@@ -232,7 +258,8 @@ def test_without_the_toolkit_nothing_is_asked() -> None:
 
 def test_every_shell_text_is_sound() -> None:
     texts = [*questions(plan(container_runtime="docker")).values(), *protect.QUESTIONS.values()]
-    bare = state(packages="", images="", cdi="", sources="/a", daemon_json="")
+    named = "aside /a\nlines /b"
+    bare = state(packages="", images="", cdi="", sources=named, daemon_json="")
     rocky = state(packages="", images="", cdi="", os="ID=rocky\nID_LIKE=rhel")
     for host in (bare, rocky):
         texts += [step for step in decision.steps(plan(), host) if isinstance(step, str)]
@@ -258,7 +285,6 @@ def test_a_file_is_read_as_it_stands_on_the_host() -> None:
 
 
 def test_scopes_with_nodes_that_systemd_does_not_know_are_told_of() -> None:
-    said = Answer("docker-ab.scope /dev/nvidia0\nnoise\n")
-    assert protect.unknown({"containers.unknown-devices": said}) == [
-        ("docker-ab.scope", "/dev/nvidia0")
-    ]
+    told = "docker-ab.scope /dev/nvidia0:rw /dev/nvidia-caps/nvidia-cap1:r"
+    said = Answer(f"{told}\nsh: noise\n")
+    assert protect.unknown({"containers.unknown-devices": said}) == [told]
