@@ -8,21 +8,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.hardware import Gpu, Hardware, number
-from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.questions import Answers
 
 # What the script did since the driver was loaded: `<load> <address> <option> <value>`.
 CLOCKS_FILE = "/run/ollama-fleet/gpu-clocks"
 _FIELDS = "index,power.limit,power.min_limit,power.max_limit,compute_mode,ecc.mode.current,"
 _CLOCKS = (("-lgc", "graphics clock"), ("-lmc", "memory clock"))
+# What an inventory does not name any more is locked all the same, so this is asked of every host.
+LOCKED_QUESTION = {
+    "gpu clocks locked": f'load=$(stat -c %i /sys/module/nvidia 2>/dev/null)\n[ -n "$load" ] || exit 0\n'
+    f'sed -n "s/^$load //p" {CLOCKS_FILE} 2>/dev/null; true',
+}
 # Fields of the clocks are asked for apart: one that a driver does not know fails the whole query.
 SETTINGS_QUESTIONS = {
     "gpu settings": f"nvidia-smi --query-gpu={_FIELDS}ecc.mode.pending "
     "--format=csv,noheader,nounits",
     "gpu clock limits": "nvidia-smi --query-gpu=index,clocks.max.graphics,clocks.max.memory "
     "--format=csv,noheader,nounits",
-    "gpu clocks locked": f'load=$(stat -c %i /sys/module/nvidia)\n[ -n "$load" ] || exit 0\n'
-    f'sed -n "s/^$load //p" {CLOCKS_FILE} 2>/dev/null; true',
+    **LOCKED_QUESTION,
 }
 
 
@@ -43,8 +47,8 @@ class GpuState:
 
 
 def settings_questions(plan: HostPlan) -> dict[str, str]:
-    """What to ask; nothing where no setting is wanted."""
-    return SETTINGS_QUESTIONS if plan.provision.settings else {}
+    """What to ask; where no setting is wanted, only which clocks are locked from earlier."""
+    return SETTINGS_QUESTIONS if plan.provision.settings else LOCKED_QUESTION
 
 
 def wanted_settings(plan: HostPlan, hardware: Hardware) -> dict[str, dict[str, str]]:
@@ -70,10 +74,13 @@ def _range(value: tuple[int, int] | None) -> str | None:
 
 
 def read_settings(answers: Answers, hardware: Hardware) -> tuple[GpuState, ...]:
-    """Answers to SETTINGS_QUESTIONS, in the order of `hardware`'s GPUs; empty when not asked."""
-    if not SETTINGS_QUESTIONS.keys() <= answers.keys():
+    """Answers to `settings_questions`, in the order of `hardware`'s GPUs; empty when not asked."""
+    if not LOCKED_QUESTION.keys() <= answers.keys():
         return ()
-    rows, limits = (_rows(answers[name].text) for name in ("gpu settings", "gpu clock limits"))
+    rows, limits = (
+        _rows(answers[name].text if name in answers else "")
+        for name in ("gpu settings", "gpu clock limits")
+    )
     locked = [line.split() for line in answers["gpu clocks locked"].lines]
     return tuple(
         _state(
@@ -111,24 +118,37 @@ def _state(gpu: Gpu, row: list[str], limits: list[str], locked: frozenset[str]) 
 
 
 def setting_problems(
-    plan: HostPlan, hardware: Hardware, states: Sequence[GpuState]
+    plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware, states: Sequence[GpuState]
 ) -> Iterator[str]:
     """Wanted values that a card cannot have, with its limits. Nothing is changed while there is one."""
     wanted = wanted_settings(plan, hardware)
     cut = {position for position, _ in plan.mig}
+    serving = {name: item.plan.name for item in bound for name in _places(item)}
     for position, (gpu, state) in enumerate(zip(hardware.gpus, states, strict=False)):
         options = wanted.get(gpu.pci_bus_id, {})
-        for text in _out_of_range(options, state):
+        served = serving.get(gpu.uuid) or serving.get(gpu.pci_bus_id)
+        misfits = _mode_misfits(options.get("-c"), position in cut, served)
+        for text in (*_out_of_range(options, state), *misfits):
             yield f"gpu_settings of GPU {position} ({gpu.name}): {text}"
-        if position in cut and options.get("-c") == "exclusive_process":
-            yield (
-                f"gpu_settings of GPU {position}: a GPU that is cut cannot be exclusive_process; "
-                "leave `compute_mode` out"
-            )
     for entry in plan.provision.settings:
         for position in entry.gpus:
             if position >= len(hardware.gpus):
                 yield f"gpu_settings: no GPU {position}; the host has {len(hardware.gpus)}"
+
+
+def _places(item: BoundSlice) -> tuple[str, ...]:
+    """UUIDs of a slice's whole GPUs, or the address of the GPU that its instance is on."""
+    return (item.seat.address,) if item.seat else item.uuids
+
+
+def _mode_misfits(mode: str | None, is_cut: bool, served: str | None) -> Iterator[str]:
+    if mode == "exclusive_process" and is_cut:
+        yield "a GPU that is cut cannot be exclusive_process; leave `compute_mode` out"
+    if mode == "prohibited" and served:
+        yield (
+            f"slice '{served}' is to serve from it, and no process may use a GPU that is prohibited; "
+            "leave `compute_mode` out for it"
+        )
 
 
 def _out_of_range(options: dict[str, str], state: GpuState) -> Iterator[str]:
@@ -153,7 +173,7 @@ def setting_differences(
     plan: HostPlan, hardware: Hardware, states: Sequence[GpuState]
 ) -> list[tuple[str, str, str]]:
     """(PCI address, wanted, found) of each setting that is not as wanted; ECC counts as set when it
-    is pending."""
+    is pending. A clock that we locked and nobody wants locked any more is one, too."""
     wanted = wanted_settings(plan, hardware)
     return [
         (gpu.pci_bus_id, f"{name} {value}", found)
@@ -174,11 +194,13 @@ def _compared(options: dict[str, str], state: GpuState) -> Iterator[tuple[str, s
     if "-e" in options:
         yield "ECC", "on" if options["-e"] == "1" else "off", ecc
     for option, name in _CLOCKS:
+        locked = sorted(one for one in state.locked if one.startswith(f"{option} "))
         if option in options:
             text = f"{option} {options[option]}"
-            there = [one for one in state.locked if one.startswith(f"{option} ")]
-            found = there[0] if there else "not locked since the driver was loaded"
-            yield name, text, text if text in state.locked else found
+            found = locked[0] if locked else "not locked since the driver was loaded"
+            yield name, text, text if text in locked else found
+        elif locked:
+            yield name, "unlocked", locked[0]
 
 
 def ecc_waits(states: Sequence[GpuState]) -> list[int]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig import layout, parted
 from ollama_fleet.mig.instances import MIG_ROWS
+from ollama_fleet.mig.script import WATCHERS
 from ollama_fleet.planner import plan as names
 from ollama_fleet.planner.place import COMMON_ENVIRONMENT
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
@@ -49,24 +50,28 @@ def render_host(
     gpu_files = render_gpus(plan, bound, hardware)
     files = [*_common_files(plan, bound, GPUS_SCRIPT if gpu_files else None), *gpu_files]
     for previous, item in zip([None, *bound], bound, strict=False):
-        files += _slice_files(plan, item, previous)
+        files += _slice_files(plan, item, previous, hardware)
     units = (names.TARGET, *(item.plan.unit for item in bound))
     return Rendered(tuple(files), units)
 
 
 def render_gpus(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware) -> list[HostFile]:
-    """The files by which a host sets and cuts its GPUs, at boot and in a deploy; none where there is
-    nothing to set, to cut or to keep whole."""
-    lines = layout.layout_lines(plan, bound, hardware)
-    if not lines:
-        return []
-    text = _render("ollama-gpus.j2", lines=lines)
+    """The files by which a host sets and cuts its GPUs at each boot; none where there is nothing to
+    set, to cut or to keep whole."""
+    return gpu_files(plan, bound, hardware) if layout.layout_lines(plan, bound, hardware) else []
+
+
+def gpu_files(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware) -> list[HostFile]:
+    """The same files for a change, which also needs them where nothing is wanted any more: what is
+    set from earlier has to be taken back."""
+    text = _render("ollama-gpus.j2", lines=layout.layout_lines(plan, bound, hardware))
     script = _render(
         "ollama-gpus.sh.j2",
         layout=layout.LAYOUT_FILE,
         mig_rows=MIG_ROWS,
         fields=",".join(layout.SCRIPT_FIELDS),
         drop_in=layout.DROP_IN,
+        not_whole=layout.NOT_WHOLE,
         script=GPUS_SCRIPT,
     )
     files = [HostFile(layout.LAYOUT_FILE, text), HostFile(GPUS_SCRIPT, script, mode="0755")]
@@ -87,7 +92,12 @@ def _common_files(
         "models_dir": names.MODELS_DIR,
         "cuda_cache_dir": names.CUDA_CACHE_DIR,
     }
-    devices = _render("ollama-devices.service.j2", script=DEVICES_SCRIPT, gpus_script=gpus_script)
+    devices = _render(
+        "ollama-devices.service.j2",
+        script=DEVICES_SCRIPT,
+        gpus_script=gpus_script,
+        watchers=WATCHERS,
+    )
     persistence = plan.provision.driver.manage
     script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors, persistence=persistence)
     return [
@@ -118,8 +128,12 @@ def _loader_unit(plan: HostPlan, paths: dict[str, str]) -> str:
     )
 
 
-def _slice_files(plan: HostPlan, item: BoundSlice, previous: BoundSlice | None) -> list[HostFile]:
+def _slice_files(
+    plan: HostPlan, item: BoundSlice, previous: BoundSlice | None, hardware: Hardware
+) -> list[HostFile]:
     unit = item.plan.unit
+    whole = layout.whole_gpus([item], hardware)
+    minors = [gpu.minor for gpu in hardware.gpus if gpu.pci_bus_id in whole]
     text = _render(
         "slice.service.j2",
         slice=item.plan,
@@ -127,6 +141,7 @@ def _slice_files(plan: HostPlan, item: BoundSlice, previous: BoundSlice | None) 
         devices=item.devices,
         place=item.place,
         on_instance=item.seat is not None,
+        not_whole=[f"{layout.NOT_WHOLE}{minor}" for minor in minors],
         user=names.USER,
         binary=plan.ollama.binary,
         release=_release_line(plan),

@@ -12,6 +12,7 @@ from ollama_fleet.gpu_settings import (
 )
 from ollama_fleet.hardware import Gpu
 from ollama_fleet.mig.layout import cut_of, whole_gpus
+from ollama_fleet.planner.plan import HostPlan
 
 
 def _layout(subject: Subject) -> Iterator[CheckResult]:
@@ -59,10 +60,11 @@ def _settings(subject: Subject) -> Iterator[CheckResult]:
     states = read_settings(subject.answers, subject.hardware)
     waiting = ecc_waits(states)
     differences = setting_differences(subject.plan, subject.hardware, states)
+    wanted = wanted_settings(subject.plan, subject.hardware)
     for gpu in subject.hardware.gpus:
-        if gpu.pci_bus_id not in wanted_settings(subject.plan, subject.hardware):
-            continue
         wrong = [(want, has) for address, want, has in differences if address == gpu.pci_bus_id]
+        if gpu.pci_bus_id not in wanted and not wrong:
+            continue
         if gpu.index in waiting:
             wrong.append(("ECC mode as set", "it waits for a reboot"))
         yield subject.result(
@@ -77,7 +79,12 @@ def _settings(subject: Subject) -> Iterator[CheckResult]:
         )
 
 
+def _asked(plan: HostPlan) -> dict[str, str]:
+    """Nothing where no setting is wanted: a deploy looks for clocks that are locked from earlier."""
+    return settings_questions(plan) if plan.provision.settings else {}
+
+
 CHECKS = (
     Check("mig layout", _layout),
-    Check("gpu settings", _settings, settings_questions),
+    Check("gpu settings", _settings, _asked),
 )

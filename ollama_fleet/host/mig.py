@@ -25,7 +25,7 @@ from ollama_fleet.mig.script import change_steps, keep_previous
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import MARKER, HostFile, render_gpus
+from ollama_fleet.render import MARKER, HostFile, gpu_files
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
@@ -42,9 +42,13 @@ def problems(plan: HostPlan, answers: Answers) -> list[str]:
     """What keeps the layout and the settings of a plan from a host whose driver runs."""
     hardware = read_hardware(answers)
     settings = read_settings(answers, hardware)
+    try:
+        bound = bind(plan, hardware)
+    except CannotBindError:  # said by whoever binds
+        bound = ()
     return [
         *mig_problems(plan, hardware, answers),
-        *setting_problems(plan, hardware, settings),
+        *setting_problems(plan, bound, hardware, settings),
     ]
 
 
@@ -93,7 +97,7 @@ def gpus_partitioned(plan: HostPlan, after_reboot: bool = False) -> Generator[An
     if refused:
         yield FunctionCommand(fail_host, (refused,), {})
     elif change:
-        yield Script(_change_script(plan, change, render_gpus(plan, bound, hardware)))
+        yield Script(_change_script(plan, change, gpu_files(plan, bound, hardware)))
     else:
         host.noop("the GPUs are as planned")
 

@@ -2,7 +2,8 @@
 
 import difflib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyinfra import host, logger
@@ -21,6 +22,7 @@ from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
+from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
 from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import DEVICES_UNIT, DIRECTORIES, LOADER_UNIT, USER, HostPlan
@@ -39,6 +41,7 @@ OWNED = (
     PARTED_FILE,
 )
 OWNED_DIRECTORIES = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in DIRECTORIES)
+NOTHING_LEFT: Mapping[str, str] = {}
 UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
 # Our two files by name: the host's other ones are not ours to apply, or to fail at.
 MAKE_ACCOUNT = (
@@ -60,6 +63,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
         "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
         f"{' '.join(path for path, _ in DIRECTORIES)})\" = '{OWNED_DIRECTORIES}' ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
+        **LEFTOVER_QUESTION,
     }
 
 
@@ -96,14 +100,18 @@ def _units(text: str) -> dict[str, UnitState]:
     return states
 
 
-def converge_script(difference: Difference, devices: bool = False) -> str:
+def converge_script(
+    difference: Difference, devices: bool = False, left: Mapping[str, str] = NOTHING_LEFT
+) -> str:
     """Shell that does what `difference` says, in the order that disturbs least; `devices`: the boot
-    script of the devices has something to put right, though no slice starts."""
+    script of the devices has something to put right, though no slice starts; `left`: drop-ins of
+    units that are not on an instance any more."""
     restart = list(difference.restart)
     begun = [*restart, *difference.start]
     steps = [
         *_announce(begun),
         *_remove(difference),
+        *remove_leftovers(left),
         *map(put_file, difference.write),
         *([MAKE_ACCOUNT] if difference.make_account else []),
         "systemctl daemon-reload",
@@ -193,17 +201,20 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         return
     try:
         hardware = read_hardware(answers)
-        wanted = render_host(plan, bind(plan, hardware), hardware)
+        bound = bind(plan, hardware)
     except CannotBindError as error:
         yield FunctionCommand(fail_host, (str(error).splitlines(),), {})
         return
-    difference = compare(wanted, read_found(answers))
+    found, left = read_found(answers), leftovers(answers, bound)
+    # Who was handed what is not its own starts anew, as if a run had not got so far.
+    found = replace(found, interrupted=found.interrupted | left.keys())
+    difference = compare(render_host(plan, bound, hardware), found)
     devices = plan.provision.driver.manage and any(
         gpu.persistence is False for gpu in hardware.gpus
     )
-    if difference or devices:
+    if difference or devices or left:
         _show(difference)
-        yield Script(converge_script(difference, devices))
+        yield Script(converge_script(difference, devices, left))
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
 

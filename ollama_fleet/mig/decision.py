@@ -44,7 +44,7 @@ def decide(
     cut = cut_of(plan, hardware)
     whole = set(whole_gpus(bound, hardware))
     changed = [gpu for gpu in hardware.gpus if _differs(gpu, hardware, cut, whole)]
-    refused = [*setting_problems(plan, hardware, settings), *_foreign(changed, use)]
+    refused = [*setting_problems(plan, bound, hardware, settings), *_foreign(changed, use)]
     if refused:
         return Change(refused=tuple(refused))
     why = [_why(gpu, hardware.mig_of(gpu), cut) for gpu in changed]

@@ -25,6 +25,8 @@ SCRIPT_FIELDS = (
 )
 # Where the script writes what a slice gets at start.
 DROP_INS = "/run/systemd/system"
+# With a GPU's minor behind it: the script's word that a GPU which is to be whole is in MIG mode.
+NOT_WHOLE = "/run/ollama-fleet/not-whole-"
 
 
 def layout_lines(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware) -> list[str]:

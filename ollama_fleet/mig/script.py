@@ -36,6 +36,27 @@ for file in {files}; do
     rm -f "$file.previous"
 done
 """
+# NVIDIA's own services that only watch GPUs, and so keep instances from being destroyed. They stop in this
+# order. A change of the driver stops these, too (templates/driver/running.sh).
+WATCHERS = ("nvidia-dcgm-exporter", "dcgm-exporter", "nvidia-dcgm", "dcgm", "nvsm", "nvsm-core")
+# Those that wait for their start; a run that was killed leaves it to the next one.
+STOPPED = "/run/ollama-fleet/watchers-stopped"
+_STOP_WATCHERS = """
+start_watchers() {{
+    for unit in $(cat {stopped} 2>/dev/null); do
+        systemctl start "$unit" 2>/dev/null || say "$unit does not start again; see journalctl --unit $unit"
+    done
+    rm -f {stopped}
+}}
+# However this ends.
+trap start_watchers EXIT
+for unit in {watchers}; do
+    systemctl is-active --quiet "$unit" || continue
+    say "stopping $unit while the GPUs are cut"
+    echo "$unit" >>{stopped}
+    systemctl stop "$unit" || :
+done
+"""
 # The script's exit code when the only thing that it could not do is to make a mode take effect.
 PENDING_CODE = 3
 _FILES = f"{LAYOUT_FILE} {PARTED_FILE}"
@@ -59,7 +80,8 @@ done"""
 
 
 def change_steps(change: Change, drain_timeout_s: int) -> list[str]:
-    """Steps after the new files are written: drain, change, read back; or back to what it was."""
+    """Steps after the new files are written: drain, change, read back; or back to what it was. While
+    GPUs are cut nothing of NVIDIA's watches them."""
     units = [item.unit for item in change.drain]
     ports = [item.port for item in change.drain if item.port]
     restore = _RESTORE.format(
@@ -73,8 +95,10 @@ def change_steps(change: Change, drain_timeout_s: int) -> list[str]:
         restore=restore if change.before else ":",
         resume=resume(units) or ":",
     )
+    watchers = _STOP_WATCHERS.format(stopped=STOPPED, watchers=" ".join(WATCHERS))
     return [
         *(f"say {shlex.quote(line)}" for line in change.why),
         drain(units, ports, drain_timeout_s),
+        *([watchers] if change.before else []),
         run,
     ]

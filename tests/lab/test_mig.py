@@ -31,6 +31,18 @@ time.sleep(3600)
 """
 
 
+# As nvidia-smi where a client that computes nothing keeps the instances (NVIDIA/DCGM#276).
+WATCHED_SMI = """#!/bin/sh
+case "$*" in *-dgi*)
+    if pgrep -x nv-hostengine >/dev/null; then
+        echo "Unable to destroy GPU instance ID  7 from GPU  0: In use by another client"
+        echo "Failed to destroy GPU instances: In use by another client"
+        exit 19
+    fi ;;
+esac
+exec /usr/lib/lab/nvidia-smi "$@"
+"""
+
 # Keeps a GPU open without computing on it, as a monitoring agent does.
 WATCH = """
 import json, os, socket, time
@@ -105,11 +117,16 @@ def test_an_a100_is_cut_into_seven_and_slices_serve_from_their_own(seven: Fleet)
 def test_pain_10_after_a_reboot_instances_are_there_before_the_slices(
     seven: Fleet, lab: Lab
 ) -> None:
+    before = visible(seven, "g1", *SLICES)
+    lab.fault("g1", "mig-uuids-change")
     lab.reboot("g1")
     seven.sh("g1", "systemctl start ollama.target ollama-small.service ollama-small-3.service")
     assert [profile for profile, _ in instances(seven, "g1")] == SEVEN
     assert seven.sh("g1", "systemctl show -p NRestarts --value ollama-small.service") == "0"
-    assert set(visible(seven, "g1", *SLICES)) <= {uuid for _, uuid in instances(seven, "g1")}
+    now = visible(seven, "g1", *SLICES)
+    assert now == [uuid for _, uuid in instances(seven, "g1")][:3]
+    assert not set(now) & set(before)
+    assert "ordering cycle" not in seven.sh("g1", "journalctl -b -o cat")
     assert good(seven) == {}
 
 
@@ -161,6 +178,51 @@ def test_a_cut_that_fails_is_taken_back_and_the_slices_serve_on(seven: Fleet) ->
     seven.sh("g1", "systemctl is-active ollama-small ollama-small-2 ollama-small-3")
     asked(seven, "g1", SEVEN, SMALL, WHOLE)
     assert good(seven) == {}
+
+
+@pytest.fixture
+def watched(seven: Fleet) -> Fleet:
+    """NVIDIA's monitoring is on the GPU, as a service that is theirs or as one that nobody knows."""
+    seven.sh("g1", f"cat >/usr/local/sbin/nvidia-smi <<'END'\n{WATCHED_SMI}END")
+    seven.sh("g1", f"cat >/root/watch.py <<'END'\n{WATCH}END")
+    seven.sh("g1", "chmod 755 /usr/local/sbin/nvidia-smi; cp /usr/bin/python3 /root/nv-hostengine")
+    return seven
+
+
+def watch(fleet: Fleet, unit: str) -> str:
+    """Start the watcher as this service: its process."""
+    fleet.sh(
+        "g1",
+        "printf '[Service]\\nExecStart=/root/nv-hostengine -u /root/watch.py\\n' "
+        f">/etc/systemd/system/{unit}.service; systemctl daemon-reload; systemctl start {unit}; "
+        f"for n in $(seq 50); do journalctl -u {unit} | grep -q ok && break; sleep 0.1; done",
+    )
+    return fleet.sh("g1", f"systemctl show -p MainPID --value {unit}")
+
+
+def test_nvidias_own_monitoring_makes_room_for_a_cut_and_comes_back(watched: Fleet) -> None:
+    pid = watch(watched, "nvidia-dcgm")
+    asked(watched, "g1", MIXED, *PARTS, WHOLE)
+    good(watched)
+    assert sorted(profile for profile, _ in instances(watched, "g1")) == sorted(MIXED)
+    assert watched.sh("g1", "systemctl is-active nvidia-dcgm") == "active"
+    assert watched.sh("g1", "systemctl show -p MainPID --value nvidia-dcgm") != pid
+    assert good(watched) == {}
+
+
+def test_who_keeps_the_instances_is_named_and_the_slices_serve_on(watched: Fleet) -> None:
+    made, pid = instances(watched, "g1"), watch(watched, "monitoring")
+    asked(watched, "g1", MIXED, *PARTS, WHOLE)
+    run = watched.deploy()
+    assert run.code == 1
+    assert f"nv-hostengine (process {pid}) keeps the GPU open: stop it" in run.text
+    assert "Failed to destroy GPU instances: In use by another client" in run.text
+    assert "they are as they were before" in run.text
+    assert instances(watched, "g1") == made
+    watched.sh("g1", "systemctl is-active ollama-small ollama-small-2 ollama-small-3")
+    watched.sh("g1", "systemctl stop monitoring")
+    good(watched)
+    assert sorted(profile for profile, _ in instances(watched, "g1")) == sorted(MIXED)
 
 
 def test_instances_that_somebody_destroyed_come_back_with_the_next_start(seven: Fleet) -> None:
@@ -231,12 +293,53 @@ def test_a_slice_without_its_instance_does_not_serve_from_the_cpu(seven: Fleet) 
     assert visible(seven, "g1", "small-2", "small-3") == before
 
 
+def test_a_slice_that_lost_its_instance_with_the_layout_serves_from_its_gpu(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """It had an instance until `mig:` was dropped; what it was handed then is still there."""
+    bare(lab, "g2", "2x-rtx3090")
+    fleet = Fleet(tmp_path, lab)
+    fleet.add("g2", {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]})
+    good(fleet)
+    own = visible(fleet, "g2", "chat")
+    folder = "/run/systemd/system/ollama-chat.service.d"
+    fleet.sh(
+        "g2",
+        f"mkdir -p {folder}; printf '[Service]\\nEnvironment=CUDA_VISIBLE_DEVICES=MIG-1\\n' "
+        f">{folder}/20-mig.conf; systemctl daemon-reload; systemctl restart ollama-chat",
+    )
+    assert visible(fleet, "g2", "chat") == ["MIG-1"]
+    assert list(good(fleet)) == ["Slices | Run one unit per slice"]
+    assert visible(fleet, "g2", "chat") == own
+    assert fleet.sh("g2", f"ls -d {folder} 2>/dev/null || :") == ""
+    assert good(fleet) == {}
+
+
+def test_a_slice_does_not_serve_from_a_whole_gpu_that_somebody_put_into_mig_mode(
+    seven: Fleet, lab: Lab
+) -> None:
+    seven.sh("g1", "systemctl stop ollama-whole; rmmod nvidia_drm; nvidia-smi -i 1 -mig 1")
+    lab.fault("g1", "gpu-reset-refused")
+    seven.lab.ssh("g1", "timeout 5 systemctl start ollama-whole")
+    said = seven.sh("g1", "journalctl -b -u ollama-whole -o cat")
+    assert "/dev/nvidia1 is in MIG mode, and not whole: see journalctl -u ollama-devices" in said
+    assert seven.sh("g1", "systemctl is-active ollama-whole || :") != "active"
+    lab.clear("g1", "gpu-reset-refused")
+    seven.sh(
+        "g1", "for n in $(seq 100); do systemctl is-active ollama-whole && break; sleep 0.2; done"
+    )
+    assert visible(seven, "g1", "whole")[0].startswith("GPU-")
+
+
 def test_a_whole_gpu_that_was_left_in_mig_mode_is_made_whole(seven: Fleet) -> None:
     asked(seven, "g1", [], WHOLE | {"replicas": 2})
     assert "GPUs | Cut and set the GPUs" in good(seven)
     modes = seven.sh("g1", "nvidia-smi --query-gpu=mig.mode.current --format=csv,noheader")
     assert modes.split() == ["Disabled", "Disabled"]
     assert good(seven) == {}
+
+
+PLACED = ("large", "small", "small-2")
 
 
 def test_pain_10_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(
@@ -246,9 +349,26 @@ def test_pain_10_an_h100_loses_its_mode_with_a_reboot_and_gets_it_back(
     fleet = inventory(tmp_path, lab, "g8", MIXED, *PARTS)
     good(fleet)
     assert sorted(profile for profile, _ in instances(fleet, "g8")) == sorted(MIXED)
+    before = visible(fleet, "g8", *PLACED)
+    lab.fault("g8", "mig-uuids-change")
     lab.reboot("g8")
     fleet.sh("g8", "systemctl start ollama.target ollama-small.service ollama-large.service")
-    assert sorted(profile for profile, _ in instances(fleet, "g8")) == sorted(MIXED)
+    made = instances(fleet, "g8")
+    assert sorted(profile for profile, _ in made) == sorted(MIXED)
+    now = visible(fleet, "g8", *PLACED)
+    assert now == [uuid for _, uuid in made] and not set(now) & set(before)
+    assert good(fleet) == {}
+
+
+def test_an_h100_is_cut_anew(lab: Lab, tmp_path: Path) -> None:
+    bare(lab, "g8", "1x-h100")
+    fleet = inventory(tmp_path, lab, "g8", MIXED, *PARTS)
+    good(fleet)
+    asked(fleet, "g8", SEVEN, SMALL)
+    assert "GPUs | Cut and set the GPUs" in good(fleet)
+    made = instances(fleet, "g8")
+    assert [profile for profile, _ in made] == SEVEN
+    assert visible(fleet, "g8", *SLICES) == [uuid for _, uuid in made][:3]
     assert good(fleet) == {}
 
 
@@ -272,7 +392,27 @@ def test_pain_11_who_keeps_a_mode_from_taking_effect_is_named(lab: Lab, tmp_path
     assert sorted(profile for profile, _ in instances(fleet, "g1")) == sorted(MIXED)
 
 
-SETTINGS = {"power_limit_w": 250, "graphics_clock_mhz": [210, 1200], "compute_mode": "default"}
+SETTINGS = {
+    "power_limit_w": 250,
+    "graphics_clock_mhz": [210, 1200],
+    "memory_clock_mhz": [810, 1512],
+    "compute_mode": "exclusive_process",
+}
+# What the simulated driver has; nvidia-smi does not show locked clocks.
+ASK_DRIVER = """python3 -c '
+import json, socket
+driver = socket.socket(socket.AF_UNIX)
+driver.connect("/run/lab-driver.sock")
+driver.sendall(b"{\\"op\\": \\"snapshot\\"}\\n")
+for gpu in json.loads(driver.makefile().readline())["gpus"]:
+    print(*gpu["graphics_clock_mhz"] or "-", *gpu["memory_clock_mhz"] or "-", gpu["compute_mode"],
+          round(gpu["power_limit_w"]))
+'"""
+
+
+def in_force(fleet: Fleet) -> set[str]:
+    """Clocks, compute mode and power limit of all GPUs of g1; one row where they are alike."""
+    return set(fleet.sh("g1", ASK_DRIVER).splitlines())
 
 
 def test_settings_hold_over_a_reboot(lab: Lab, tmp_path: Path) -> None:
@@ -280,19 +420,35 @@ def test_settings_hold_over_a_reboot(lab: Lab, tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, lab)
     asked(fleet, "g1", [], WHOLE, gpu_settings=[SETTINGS])
     good(fleet)
-    limits = "nvidia-smi --query-gpu=power.limit --format=csv,noheader,nounits"
-    assert fleet.sh("g1", limits).split() == ["250.00", "250.00"]
+    wanted = {"210 1200 810 1512 Exclusive_Process 250"}
+    assert in_force(fleet) == wanted
     assert good(fleet) == {}
     lab.reboot("g1")
     fleet.sh("g1", "systemctl start ollama.target ollama-whole.service")
-    assert fleet.sh("g1", limits).split() == ["250.00", "250.00"]
-    assert "-lgc 210,1200" in fleet.sh("g1", "journalctl -b -u ollama-devices -o cat")
+    assert in_force(fleet) == wanted
     assert good(fleet) == {}
-    asked(fleet, "g1", [], WHOLE, gpu_settings=[{"power_limit_w": 250}])
-    fleet.sh("g1", "nvidia-smi -i 1 -pl 280")  # what the deploy mends, for somebody changed it
+    fleet.sh("g1", "nvidia-smi -i 1 -pl 280; nvidia-smi -i 0 -c DEFAULT")  # somebody changed it
+    assert list(good(fleet)) == ["GPUs | Cut and set the GPUs"]
+    assert in_force(fleet) == wanted
+
+
+@pytest.mark.parametrize("left", [[], [{"power_limit_w": 250}]], ids=["nothing", "another"])
+def test_clocks_that_the_inventory_drops_are_unlocked(
+    lab: Lab, tmp_path: Path, left: list[dict[str, int]]
+) -> None:
+    """Also where nothing is to be set any more, on a card without MIG: nobody else would do it."""
+    bare(lab, "g2", "2x-rtx3090")
+    fleet, slice_ = Fleet(tmp_path, lab), {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
+    fleet.add(
+        "g2", slice_, gpu_settings=[{"power_limit_w": 250, "graphics_clock_mhz": [210, 1200]}]
+    )
     good(fleet)
-    assert fleet.sh("g1", limits).split() == ["250.00", "250.00"]
-    assert fleet.sh("g1", "cat /run/ollama-fleet/gpu-clocks") == ""  # and the clocks are free again
+    assert "210 1200" in fleet.sh("g2", ASK_DRIVER)
+    fleet.add("g2", slice_, gpu_settings=left)
+    assert "GPUs | Cut and set the GPUs" in good(fleet)
+    assert "210 1200" not in fleet.sh("g2", ASK_DRIVER)
+    assert fleet.sh("g2", "ls /opt/ollama/libexec | grep -c gpus || :") == str(len(left))
+    assert good(fleet) == {}
 
 
 def test_a_setting_beyond_the_card_is_refused_before_anything_changes(
@@ -300,9 +456,11 @@ def test_a_setting_beyond_the_card_is_refused_before_anything_changes(
 ) -> None:
     bare(lab, "g1", "2x-a100-80gb")
     fleet = Fleet(tmp_path, lab)
-    asked(fleet, "g1", [], WHOLE, gpu_settings=[{"power_limit_w": 900}])
+    settings = {"power_limit_w": 900, "compute_mode": "prohibited"}
+    asked(fleet, "g1", [], WHOLE, gpu_settings=[settings])
     run = fleet.deploy()
     assert run.code == 1
+    assert "slice 'whole' is to serve from it, and no process may use a GPU" in run.text
     assert re.search(r"power_limit_w 900 is out of its range, \d+ to 300 W", run.text)
     assert fleet.sh("g1", "ls /opt /etc/ollama 2>/dev/null || :").split() == ["/opt:"]
 

@@ -1,11 +1,14 @@
 """Plans with MIG instances meet hosts: binding, files, what a deploy decides, what keeps it from one."""
 
+import re
 import subprocess
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from ollama_fleet.containers.cdi import own_unit
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig.decision import decide
 from ollama_fleet.mig.found import (
@@ -20,13 +23,15 @@ from ollama_fleet.mig.found import (
 )
 from ollama_fleet.mig.instances import MigGpu, MigInstance
 from ollama_fleet.mig.layout import layout_lines
+from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
 from ollama_fleet.mig.problems import mig_problems, read_profiles, reboot_reasons
-from ollama_fleet.mig.script import change_steps
+from ollama_fleet.mig.script import STOPPED, WATCHERS, change_steps
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan, MigSeat
 from ollama_fleet.questions import Answer
 from ollama_fleet.render import MARKER, Rendered, render_gpus, render_host
 from tests.unit.examples import UUIDS, gpu, host_plan
+from tests.unit.examples import hardware as without_mig
 
 CUT = ("3g.40gb", "2g.20gb", "2g.20gb")
 FIRST, SECOND = "0000:10:00.0", "0000:11:00.0"
@@ -157,6 +162,87 @@ def test_the_devices_unit_cuts_before_any_slice_starts() -> None:
     assert starts[-1] == "ExecStart=/opt/ollama/libexec/ollama-gpus"
     assert "nvidia-mig-manager.service" in unit
     assert "StartLimitIntervalSec=0\n" in unit
+
+
+# When others start: mig-parted's and the toolkit's units as they are, the rest with more order than any has.
+OTHER_UNITS = {
+    "nvidia-mig-manager.service": "After=nvidia-persistenced.service nvidia-fabricmanager.service\n"
+    "Before=nvidia-gpu-reset.target",
+    "nvidia-cdi-refresh.service": "After=multi-user.target",
+    "nvidia-dcgm.service": "After=nvidia-gpu-reset.target nvidia-fabricmanager.service",
+    "nvidia-dcgm-exporter.service": "After=nvidia-dcgm.service",
+    "nvsm.service": "After=nvidia-dcgm.service docker.service",
+    "docker.service": "After=network-online.target containerd.service nvidia-cdi-refresh.service",
+    "kubelet.service": "After=docker.service containerd.service",
+}
+
+
+def ordered(units: dict[str, str]) -> list[str]:
+    """The units and whom they name, as they start. Raises CycleError, where systemd would leave one out."""
+    before: TopologicalSorter[str] = TopologicalSorter()
+    for unit, text in units.items():
+        for key, names in re.findall(r"^(After|Before)=(.*)$", text, re.M):
+            for name in names.split():
+                before.add(*((unit, name) if key == "After" else (name, unit)))
+    return list(before.static_order())
+
+
+def test_gpus_are_cut_before_anyone_else_opens_them_and_no_unit_waits_in_a_circle() -> None:
+    ours = {
+        path.rpartition("/")[2]: text
+        for path, text in files(chat(), host()).items()
+        if path.endswith((".service", ".target", "/10-order.conf"))
+    }
+    cdi = own_unit()
+    order = ordered(ours | OTHER_UNITS | {cdi.path.rpartition("/")[2]: cdi.text})
+    cut = order.index("ollama-devices.service")
+    assert order.index("nvidia-fabricmanager.service") < cut
+    later = ["docker", "containerd", "kubelet", "fleet-cdi", "ollama-chat", *WATCHERS]
+    for unit in ("nvidia-gpu-reset.target", *(f"{name}.service" for name in later)):
+        assert cut < order.index(unit), unit
+
+
+def test_on_a_host_that_is_not_cut_nobody_waits_for_it() -> None:
+    whole = plan({"name": "chat", "on": 0}, cut=())
+    bare = replace(host(), mig=())
+    assert "Before=" not in files(whole, bare)["/etc/systemd/system/ollama-devices.service"]
+
+
+def test_a_slice_on_a_whole_gpu_that_could_be_cut_looks_whether_it_is_whole() -> None:
+    both = plan({"name": "chat", "on": "0/2g.20gb/1"}, {"name": "big", "on": 1})
+    units = files(both, host())
+    guard = "for flag in /run/ollama-fleet/not-whole-6;"
+    assert guard in units["/etc/systemd/system/ollama-big.service"]
+    assert "not-whole" not in units["/etc/systemd/system/ollama-chat.service"]
+    whole = plan({"name": "big", "on": 1}, cut=())
+    unit = files(whole, without_mig(2))["/etc/systemd/system/ollama-big.service"]
+    assert "not-whole" not in unit
+
+
+# --- leftovers ---
+
+
+def test_a_slice_that_has_no_instance_any_more_loses_its_drop_in(tmp_path: Path) -> None:
+    both = plan({"name": "chat", "on": "0/2g.20gb/1"}, {"name": "big", "on": 1})
+    for name in ("chat", "big", "gone"):
+        folder = tmp_path / f"ollama-{name}.service.d"
+        folder.mkdir()
+        (folder / "20-mig.conf").write_text("[Service]\nEnvironment=CUDA_VISIBLE_DEVICES=MIG-1\n")
+    (tmp_path / "ollama-gone.service.d" / "50-theirs.conf").touch()
+
+    def found() -> dict[str, str]:
+        (question,) = LEFTOVER_QUESTION.values()
+        asked = question.replace("/run/systemd/system", str(tmp_path))
+        done = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True)
+        return leftovers({"drop-ins": Answer(done.stdout)}, bind(both, host()))
+
+    assert found().keys() == {"ollama-big.service", "ollama-gone.service"}
+    steps = "\n".join(['set -eu; say() { echo "$*"; }', *remove_leftovers(found())])
+    subprocess.run(["sh", "-s"], input=steps, text=True, check=True)
+    assert found() == {} and remove_leftovers({}) == []
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.conf")}
+    assert left == {"ollama-chat.service.d/20-mig.conf", "ollama-gone.service.d/50-theirs.conf"}
+    assert not (tmp_path / "ollama-big.service.d").exists()
 
 
 # --- decisions ---
@@ -293,7 +379,7 @@ def test_a_change_drains_before_it_cuts_and_takes_back_what_failed() -> None:
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     assert text.index("systemctl stop") < text.index("/opt/ollama/libexec/ollama-gpus || code=$?")
     assert f"'whole {FIRST}'" in text
-    assert text.index("they are as they were") < text.index("systemctl start")
+    assert text.index("they are as they were") < text.rindex("systemctl start")
 
 
 @pytest.mark.parametrize("drained", [True, False])
@@ -311,6 +397,55 @@ def test_a_mode_may_wait_for_a_reboot_only_where_nobody_is_served(
     )
     assert done.returncode == int(drained)  # a mode that may wait is the next operation's matter
     assert ("the MIG mode waits" in done.stdout) is not drained
+
+
+@pytest.mark.parametrize("outcome", [0, 1, 3])
+def test_nvidias_own_services_let_go_of_the_gpus_and_come_back_whatever_happens(
+    outcome: int, tmp_path: Path
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*is-active*dcgm | *is-active*nvsm) exit 0 ;; is-active*) exit 3 ;;
+*) echo "$*" >>{tmp_path}/done ;;
+esac
+"""
+    )
+    systemctl.chmod(0o755)
+    change = decided(chat(), host(OFF))
+    run = "\n".join(change_steps(change, 30)).replace(STOPPED, str(tmp_path / "stopped"))
+    cut = f"sh -c 'echo cut >>{tmp_path}/done; exit {outcome}'"
+    run = run.replace("/opt/ollama/libexec/ollama-gpus", cut)
+    run = run.replace("/etc/ollama/", f"{tmp_path}/")
+    prelude = 'set -eu\nsay() { echo "$*"; }\nfail() { echo "$*"; exit 1; }\n'
+    done = subprocess.run(
+        ["sh", "-s"],
+        input=f"{prelude}main() {{ {run}\n}}\nmain",
+        text=True,
+        capture_output=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert done.returncode == (1 if outcome == 1 else 0), done.stderr
+    told = (tmp_path / "done").read_text().split("\n")[:-1]
+    stops = ["stop nvidia-dcgm", "stop dcgm", "stop nvsm"]
+    assert told[: len(stops)] == stops
+    assert told[-len(stops) :] == [line.replace("stop", "start") for line in stops]
+    assert set(told[3:-3]) == {"cut"}
+    assert not (tmp_path / "stopped").exists()
+
+
+def test_nothing_is_stopped_for_a_change_that_cuts_nothing() -> None:
+    change = decide(
+        chat(), bind(chat(), host()), host(), (), NO_USE, {"ollama-chat.service": "MIG-7"}
+    )
+    assert "dcgm" not in "\n".join(change_steps(change, 30))
+
+
+def test_a_change_of_the_driver_stops_the_same_services() -> None:
+    text = (Path(__file__).parents[2] / "templates/driver/running.sh").read_text()
+    (units,) = re.findall(r"^FAMILY_UNITS='(.*)'$", text, re.M)
+    assert tuple(unit for unit in units.split() if unit in WATCHERS) == WATCHERS
 
 
 def test_the_scripts_are_shell() -> None:

@@ -1,16 +1,19 @@
 """One card cut into MIG instances: where they lie, what is free, what they are called.
 
-Pure state: it knows no clients, files or nodes. A GPU instance (GI) is a range of memory slices,
-a compute instance (CI) a range of its compute slices; a MIG device is one compute instance.
+Pure state: it knows no clients or nodes, and of files only the fault about its names. A GPU instance
+(GI) is a range of memory slices, a compute instance (CI) a range of its compute slices; a MIG device
+is one compute instance.
 """
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from . import paths
 from .profiles import Layout, Profile
 
 UUID_SPACE = uuid.UUID("5ddc1a3c-7f0c-5e0f-9d43-6d69672d6c61")
@@ -70,6 +73,7 @@ class Partition:
     def __init__(self, gpu_uuid: str, minor: int, layout: Layout) -> None:
         self.gpu_uuid, self.minor, self.layout = gpu_uuid, minor, layout
         self.instances: dict[int, GpuInstance] = {}
+        self._salt = _salt()
 
     def clear(self) -> None:
         self.instances.clear()
@@ -125,7 +129,7 @@ class Partition:
         return [self._device(index, gi, ci) for index, (gi, ci) in enumerate(rows)]
 
     def uuid(self, gi: int, ci: int) -> str:
-        return _uuid(self.gpu_uuid, gi, ci)
+        return _uuid(f"{self._salt}{self.gpu_uuid}", gi, ci)
 
     def gi_minor(self, gi: int) -> int:
         return FIRST_MINOR + (self.minor * MOST_GIS + gi) * (MOST_CIS + 1)
@@ -189,6 +193,13 @@ class Partition:
             ],
             "ci_profiles": [_shown_ci_profile(instance, size) for size in instance.ci_sizes],
         }
+
+
+def _salt() -> str:
+    """Of the UUIDs, for as long as the driver is loaded: they follow from GPU and ids, as the real ones
+    seem to, unless the fault is on; nobody has promised that they do."""
+    changes = os.path.exists(f"{paths.FAULTS}/mig-uuids-change.json")
+    return f"{uuid.uuid4()}/" if changes else ""
 
 
 @lru_cache(maxsize=1024)
