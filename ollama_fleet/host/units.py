@@ -108,6 +108,7 @@ def converge_script(
     units that are not on an instance any more."""
     restart = list(difference.restart)
     begun = [*restart, *difference.start]
+    asks_devices = any(unit.endswith(".service") for unit in begun)  # the target alone does not
     steps = [
         *_announce(begun),
         *_remove(difference),
@@ -117,7 +118,7 @@ def converge_script(
         "systemctl daemon-reload",
         *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
         *_begin(restart, begun),
-        *([f"systemctl start {DEVICES_UNIT} || :"] if devices and not begun else []),
+        *([f"systemctl start {DEVICES_UNIT} || :"] if devices and not asks_devices else []),
     ]
     if difference.manifest is not None:
         steps.append(put_file(HostFile(MANIFEST, difference.manifest)))

@@ -3,6 +3,8 @@
 Only the driver's part of a deploy, but where slices have to serve.
 """
 
+import json
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -14,7 +16,7 @@ from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.plan import Release
 from tests.lab.driver_host import BARE, CHAT, HOST, deploy, driver_changes, loaded, prepare
-from tests.lab.fleet import MIRROR, Fleet
+from tests.lab.fleet import MIRROR, ROOT, Fleet
 
 PROFILES = [
     (BARE, "580.105.08", "Open"),
@@ -319,7 +321,7 @@ def test_the_fabric_manager_of_somebody_elses_driver_leaves_no_source_behind(
     assert "580.95.05" in fleet.sh(host, "dpkg-query -W nvidia-fabricmanager")
     assert fleet.sh(host, "systemctl is-active nvidia-fabricmanager") == "active"
     assert fleet.sh(host, "ls /etc/apt/sources.list.d /etc/apt/keyrings").count("nvidia") == 0
-    assert driver_changes(deploy(fleet)) == []
+    assert deploy(fleet).changed() == {}
 
 
 @pytest.mark.lab
@@ -363,6 +365,37 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
     done = deploy(fleet, CHAT, driver={"branch": 595}, reboot="auto")
     assert done.code == 0 and loaded(fleet) == "595.58.03", done.text
     assert "Driver | Reboot if the driver needs it" in done.changed()
+
+
+ASKED = '{"model": "qwen3:0.6b", "prompt": "Count.", "options": {"num_predict": 60}}'
+
+
+@pytest.mark.lab
+def test_a_request_that_runs_ends_before_the_driver_goes(lab: Lab, fleet: Fleet, host: str) -> None:
+    prepare(lab, BARE)
+    assert deploy(fleet, CHAT).code == 0
+    lab.fault(host, "ollama-slow", tokens_per_s=4.0)
+    fleet.sh(host, f"cat >/root/asked <<'END'\n{ASKED}\nEND")
+    curl = "curl -s http://127.0.0.1:11434/api/generate -d @/root/asked -o /root/answer"
+    fleet.sh(host, f"systemd-run -q {curl}")
+    fleet.hosts[HOST]["driver"]["branch"] = 595
+    with subprocess.Popen(
+        fleet.command("-y"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        fleet.sh(
+            host, "timeout 60 sh -c 'until grep -q done.:true /root/answer; do sleep 0.1; done'"
+        )
+        # Only now: the new driver is proved, and its speed judged, by requests of the deploy's own.
+        lab.clear(host, "ollama-slow")
+        text, _ = run.communicate(timeout=200)
+    assert run.returncode == 0 and loaded(fleet) == "595.58.03", text
+    lines = fleet.sh(host, "cat /root/answer").splitlines()
+    assert len(lines) >= 60 and json.loads(lines[-1])["done"] is True
+    assert "draining ollama-chat.service: 1 open connections" in text, text
 
 
 @pytest.mark.lab

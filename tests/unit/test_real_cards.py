@@ -2,6 +2,7 @@
 them, and the simulated driver against what the real one printed."""
 
 import re
+import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ from ollama_fleet.driver.state import _flavour
 from ollama_fleet.gpu_settings import SETTINGS_QUESTIONS, read_settings
 from ollama_fleet.hardware import Gpu, Hardware, number, parse_processes, read_hardware
 from ollama_fleet.mig.instances import MIG_ROWS
+from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.problems import read_profiles
 from ollama_fleet.questions import Answer
+from ollama_fleet.render import gpu_files
+from tests.unit.examples import host_plan
 from tests.unit.test_mig_instances import found as instances_of
 
 DATA = Path(__file__).parent / "data" / "real"
@@ -193,3 +197,55 @@ def test_the_simulated_driver_prints_the_very_tables(simulated: SimHost, command
     real = card["commands"].get(command) or card["answers"]["mig profiles"]
     with simulated as host:
         assert host.smi(*command.split()[1:]).strip() == real["text"]
+
+
+# As the card, for whoever only looks; whoever would change something is written down.
+ONLY_LOOKS = """#!/bin/sh
+all="$*"
+case $all in
+*--query-gpu=*)
+    fields=${{all#*--query-gpu=}} fields=${{fields%% *}}
+    row=
+    for field in $(echo "$fields" | tr , ' '); do
+        row="$row, $(sed -n "s/^$field	//p" {folder}/fields)"
+    done
+    echo "${{row#, }}" ;;
+*--query-compute-apps=*) ;;
+*) echo "nvidia-smi $*" >>{folder}/changes ;;
+esac
+"""
+
+
+def test_the_hosts_own_script_finds_a_real_card_as_it_is_asked_to_be(
+    card: Card, tmp_path: Path
+) -> None:
+    """Whole, 700 W, default compute mode, ECC on: so nothing is to be changed."""
+    fields = {**card["fields"], "pci.bus_id": "00000000:00:06.0"}
+    (tmp_path / "fields").write_text("".join(f"{name}\t{text}\n" for name, text in fields.items()))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvidia-smi").write_text(ONLY_LOOKS.format(folder=tmp_path))
+    (tmp_path / "bin/nvidia-smi").chmod(0o755)
+    at = "0000:00:06.0"
+    said, code = scripted(
+        tmp_path, f"whole {at}", f"set {at} -pl 700", f"set {at} -c default", f"set {at} -e 1"
+    )
+    assert (said, code, (tmp_path / "changes").exists()) == ("", 0, False)
+    said, code = scripted(tmp_path, f"set {at} -pl 600")
+    assert "nvidia-smi -i 0 -pl 600" in (tmp_path / "changes").read_text()
+    assert code == 1 and "leaves it at 700.00" in said
+
+
+def scripted(folder: Path, *layout: str) -> tuple[str, int]:
+    """What the script says to this layout, and its exit code."""
+    (folder / "layout").write_text("".join(f"{line}\n" for line in layout))
+    plan = host_plan({"name": "chat", "gpus": [0]})
+    (script,) = [file.text for file in gpu_files(plan, (), Hardware()) if file.path == GPUS_SCRIPT]
+    for path in (LAYOUT_FILE, "/run/ollama-fleet", "/run/systemd/system", "/proc/driver"):
+        script = script.replace(
+            path, str(folder / "layout" if path == LAYOUT_FILE else folder / path[1:])
+        )
+    (folder / "proc/driver/nvidia/gpus/0000:00:06.0").mkdir(parents=True, exist_ok=True)
+    (folder / "proc/driver/nvidia/gpus/0000:00:06.0/information").write_text("Device Minor: \t 0\n")
+    (folder / "script").write_text(script.replace("PATH=/usr", f"PATH={folder}/bin:/usr", 1))
+    done = subprocess.run(["sh", folder / "script"], capture_output=True, text=True)
+    return done.stdout + done.stderr, done.returncode
