@@ -107,28 +107,6 @@ def test_a_hand_on_the_host_is_put_right(lab: Lab, fleet: Fleet, host: str) -> N
 
 
 @pytest.mark.lab
-def test_pain_2_a_kernel_that_came_without_headers_gets_its_module(
-    lab: Lab, fleet: Fleet, host: str
-) -> None:
-    prepare(lab, BARE)
-    assert deploy(fleet, CHAT).code == 0
-    fleet.sh(
-        host,
-        "sed -i 's/^Suites: bookworm$/& bookworm-updates/' /etc/apt/sources.list.d/*.sources; "
-        "apt-get update; apt-get -y install linux-image-amd64",
-    )
-    newest = fleet.sh(host, "ls /lib/modules | sort -V | tail -n 1")
-    pids = fleet.pids(host, "chat")
-    run = deploy(fleet, CHAT)
-    assert run.code == 0, run.text
-    assert fleet.sh(host, f"modinfo -k {newest} -F version nvidia") == "580.105.08"
-    assert fleet.pids(host, "chat") == pids
-    lab.reboot(host)
-    assert fleet.sh(host, LOADED) == "580.105.08"
-    assert driver_changes(deploy(fleet, CHAT)) == []
-
-
-@pytest.mark.lab
 def test_a_disk_that_fills_up_leaves_the_old_driver_serving(
     lab: Lab, fleet: Fleet, host: str
 ) -> None:

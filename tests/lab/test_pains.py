@@ -43,9 +43,11 @@ def test_pain_2_a_kernel_that_came_without_headers_has_the_gpus_after_the_reboot
     )
     assert NEXT_KERNEL not in serving.sh("tp", "dkms status")
 
+    pids = serving.pids("tp", "chat")
     run = serving.deploy()
     assert run.code == 0, run.text
     assert "Driver | Install the NVIDIA driver" in run.changed()
+    assert serving.pids("tp", "chat") == pids
     lab.reboot("tp")
 
     assert serving.sh("tp", "uname -r") == NEXT_KERNEL
