@@ -143,6 +143,11 @@ def _unfinished(state: State, version: str) -> list[str]:
     return found
 
 
+def _lacks_module(state: State) -> bool:
+    """A kernel that runs, or will, has no module of this driver."""
+    return any(item.module is None and _will_run(item.release, state) for item in state.kernels)
+
+
 def _will_run(release: str, state: State) -> bool:
     newest = state.newest_kernel
     return release == state.kernel or bool(newest and release == newest.release)
@@ -230,9 +235,7 @@ def _checked(decision: Decision, target: Target, request: DriverRequest, state: 
     if builds and state.secure_boot:
         if target.flavour in distribution.signed and request.secure_boot != "enroll":
             target = replace(target, signed=True)
-            if decision.action == "finish" and any(
-                "no driver module" in why for why in decision.why
-            ):
+            if decision.action == "finish" and _lacks_module(state):
                 # The archive keeps only the newest: a module for a new kernel brings its user space.
                 target = replace(target, version=request.version)
                 decision = replace(decision, action="upgrade")
