@@ -78,6 +78,8 @@ back() {
     [ "$UPGRADE" = yes ] || fail "driver $version is not usable here; see above. Run again when the cause is gone"
     [ "$way_back" = yes ] || fail "driver $version does not work, and there is no way back to the old one; see above"
     old=$(grep -m 1 -oE '[0-9]{3}\.[0-9]+(\.[0-9]+)?' "$work/before")
+    # What an upgrade left that was cut off is no driver to go back to.
+    [ "$old" != "$version" ] || { (resume_slices) || :; fail "driver $version is not usable here; see above. Run again when the cause is gone"; }
     say "driver $version does not work; going back to $old"
     failed=$version version=$old
     drain_slices

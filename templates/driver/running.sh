@@ -129,6 +129,8 @@ proved() { # what the driver and the slices say themselves
 serving() { # each slice answers, and its model is on a GPU
     while read -r unit port model; do
         [ -n "$unit" ] || continue
+        # One that had no driver waits for its next try, and has not been drained.
+        systemctl start "$unit" 2>/dev/null || :
         systemctl is-active --quiet "$unit" || { echo "$unit does not run" >&2; return 1; }
         curl --noproxy '*' -fsS --max-time 15 -o /dev/null "http://127.0.0.1:$port/api/version" || { echo "$unit does not answer" >&2; return 1; }
         [ "$model" != - ] || continue

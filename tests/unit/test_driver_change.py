@@ -213,7 +213,7 @@ for name in drain_slices stop_family unload forget_settings start_up resume_slic
     eval "$name() {{ echo $name; }}"
 done
 version=595.45.04
-echo 'nvidia-driver-cuda=580.95.05-1' >before
+echo 'nvidia-driver-cuda={before}-1' >before
 back
 """
 
@@ -228,6 +228,12 @@ def test_going_back_ends_with_slices_that_serve_though_another_kernel_has_no_mod
     assert ("forget_settings" in said) == forgets
 
 
+def test_a_cut_upgrade_is_not_gone_back_to_itself(tmp_path: Path) -> None:
+    said = went_back(tmp_path, "yes", "595.45.04", before="595.45.04")
+    assert said[0] == "resume_slices" and len(said) == 2
+    assert said[-1].startswith("driver 595.45.04 is not usable here")
+
+
 def test_going_back_to_a_driver_without_a_module_for_the_running_kernel_is_said(
     tmp_path: Path,
 ) -> None:
@@ -236,12 +242,12 @@ def test_going_back_to_a_driver_without_a_module_for_the_running_kernel_is_said(
     )
 
 
-def went_back(folder: Path, managed: str, module: str) -> list[str]:
+def went_back(folder: Path, managed: str, module: str, before: str = "580.95.05") -> list[str]:
     """What a rollback does and says, when DKMS has not every module of the old driver."""
     functions = (TEMPLATES / "driver" / "change.sh").read_text(encoding="utf-8")
     done = subprocess.run(
         [shutil.which("dash") or "sh", "-s"],
-        input=BACK.format(functions=functions, managed=managed, module=module),
+        input=BACK.format(functions=functions, managed=managed, module=module, before=before),
         cwd=folder,
         capture_output=True,
         text=True,
