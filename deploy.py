@@ -11,7 +11,7 @@ from ollama_fleet.host.session import begin
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.mig import partition_gpus
-from tasks.models import fetch_models
+from tasks.models import fetch_models, start_downloads
 from tasks.ollama import install_ollama
 from tasks.preflight import match_gpus, preflight
 from tasks.slices import run_slices
@@ -19,6 +19,8 @@ from tasks.verify import verify
 
 plan = begin(host)
 preflight(plan)
+# Downloads run on the host by themselves; whoever needs one waits for it.
+start_downloads(plan)
 protect_containers()
 install_driver(plan)
 match_gpus(plan)

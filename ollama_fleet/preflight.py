@@ -7,14 +7,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ollama_fleet import room
 from ollama_fleet.catalogue.distribution import find_distribution, packager_of
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.found import memory_problems
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answer, Answers
-from ollama_fleet.room import NOTHING_KNOWN, Room, disk_problems, ram_advice, read_room
+from ollama_fleet.room import (
+    NOTHING_KNOWN,
+    Room,
+    disk_problems,
+    ram_advice,
+    read_room,
+    room_questions,
+)
 
 # Ollama from 0.30.11 on silently serves from the CPU with an older one (docs/gpu.mdx).
 OLDEST_DRIVER = (550,)
@@ -33,8 +39,14 @@ QUESTIONS = {
         f"command -v {name} >/dev/null || echo {name}" for name in NEEDED_COMMANDS
     ),
     **HARDWARE_QUESTIONS,
-    **room.QUESTIONS,
+    **room_questions(),
 }
+
+
+def questions_for(plan: HostPlan) -> dict[str, str]:
+    """What to ask a host of this plan: its disk is looked at where its models go."""
+    return {**QUESTIONS, **room_questions(plan.store.path)}
+
 
 # nvidia-smi's exit codes and what to do about them (its man page; 127 and 126 are the shell's).
 SMI_TROUBLE = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB, models_job
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig import layout, parted
 from ollama_fleet.mig.instances import MIG_ROWS
@@ -85,13 +86,6 @@ def _common_files(
 ) -> list[HostFile]:
     nodes = sorted({node for item in bound for node in item.devices})
     minors = sorted(int(n[11:]) for n in nodes if n[11:].isdigit())
-    paths = {
-        "user": names.USER,
-        "state_dir": names.STATE_DIR,
-        "home_dir": names.HOME_DIR,
-        "models_dir": names.MODELS_DIR,
-        "cuda_cache_dir": names.CUDA_CACHE_DIR,
-    }
     devices = _render(
         "ollama-devices.service.j2",
         script=DEVICES_SCRIPT,
@@ -101,27 +95,55 @@ def _common_files(
     persistence = plan.provision.driver.manage
     script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors, persistence=persistence)
     return [
-        HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **paths)),
-        HostFile(
-            "/etc/tmpfiles.d/ollama.conf",
-            _render("tmpfiles.conf.j2", directories=names.DIRECTORIES, **paths),
-        ),
+        *store_files(plan),
         HostFile(DEVICES_SCRIPT, script, mode="0755"),
         HostFile(f"{UNIT_DIR}/{names.DEVICES_UNIT}", devices),
         HostFile(f"{UNIT_DIR}/{names.TARGET}", _render("ollama.target.j2")),
-        HostFile(f"{UNIT_DIR}/{names.LOADER_UNIT}", _loader_unit(plan, paths)),
+        HostFile(f"{UNIT_DIR}/{names.LOADER_UNIT}", _loader_unit(plan)),
     ]
 
 
-def _loader_unit(plan: HostPlan, paths: dict[str, str]) -> str:
+def store_files(plan: HostPlan) -> list[HostFile]:
+    """What is needed to fill the store: the service user, its folders, how and what to download.
+
+    These come first of all, so that downloads run beside the rest.
+    """
+    return [
+        HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **_paths(plan))),
+        HostFile(
+            "/etc/tmpfiles.d/ollama.conf",
+            _render("tmpfiles.conf.j2", directories=plan.directories, **_paths(plan)),
+        ),
+        fetch_script(),
+        HostFile(MODELS_JOB, models_job(plan)),
+    ]
+
+
+def fetch_script() -> HostFile:
+    """The program that downloads; the same for all hosts."""
+    return HostFile(FETCH_SCRIPT, _render("ollama-fetch.sh.j2"), mode="0755")
+
+
+def _paths(plan: HostPlan) -> dict[str, str]:
+    return {
+        "user": names.USER,
+        "state_dir": names.STATE_DIR,
+        "home_dir": names.HOME_DIR,
+        "models_dir": plan.store.path,
+        "cuda_cache_dir": names.CUDA_CACHE_DIR,
+    }
+
+
+def _loader_unit(plan: HostPlan) -> str:
     environment = COMMON_ENVIRONMENT | {
         "OLLAMA_HOST": f"127.0.0.1:{plan.loader_port}",
+        "OLLAMA_MODELS": plan.store.path,
         "CUDA_VISIBLE_DEVICES": "-1",
         **plan.provision.environment,
     }
     return _render(
         "ollama-loader.service.j2",
-        **paths,
+        **_paths(plan),
         binary=plan.ollama.binary,
         ready=_ready(plan.loader_port),
         environment=environment,

@@ -11,22 +11,27 @@ from ollama_fleet.catalogue import Model, UnknownModel, find_model
 from ollama_fleet.planner.plan import MODELS_DIR, HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.sizing import download_bytes, host_needs
-from ollama_fleet.store import parse_name
+from ollama_fleet.store import parse_name, wanted_blobs
 
 GIB = 2**30
 
-QUESTIONS = {
-    "disk": f"""folder={MODELS_DIR}
+
+def room_questions(models_dir: str = MODELS_DIR) -> dict[str, str]:
+    """What to ask a host whose model store is at `models_dir`."""
+    return {
+        "disk": f"""folder={models_dir}
 while [ ! -d "$folder" ]; do folder=${{folder%/*}}/; folder=${{folder%/}}; [ -n "$folder" ] || folder=/; done
 df -PB1 "$folder" | tail -n 1""",
-    "memory": "grep MemTotal /proc/meminfo",
-    "stored": f"cd {MODELS_DIR}/manifests 2>/dev/null && find . -type f; true",
-}
+        "memory": "grep MemTotal /proc/meminfo",
+        "stored": f"cd {models_dir}/manifests 2>/dev/null && find . -type f; true",
+        "begun": f"cd {models_dir}/fetch 2>/dev/null && du -sB1 .; true",
+    }
 
 
 @dataclass(frozen=True)
 class Room:
-    """Free bytes where models go, all of the host's RAM in bytes, and manifests that are there.
+    """Free bytes where models go, all of the host's RAM in bytes, manifests that are there, and bytes
+    of downloads that were begun.
 
     A figure is None where the host did not tell it.
     """
@@ -34,34 +39,51 @@ class Room:
     free_bytes: int | None
     ram_bytes: int | None
     stored: frozenset[str]
+    begun_bytes: int = 0
 
 
 NOTHING_KNOWN = Room(None, None, frozenset())
 
 
 def read_room(answers: Answers) -> Room:
-    """Answers to QUESTIONS."""
+    """Answers to `room_questions`."""
     disk, memory = answers["disk"].text.split(), answers["memory"].text.split()
+    begun = answers["begun"].text.split()
     return Room(
         free_bytes=int(disk[3]) if len(disk) >= 6 and disk[3].isdigit() else None,
         ram_bytes=int(memory[1]) * 1024 if len(memory) == 3 else None,
         stored=frozenset(line.removeprefix("./") for line in answers["stored"].lines),
+        begun_bytes=int(begun[0]) if len(begun) == 2 and begun[0].isdigit() else 0,
     )
 
 
 def disk_problems(plan: HostPlan, room: Room) -> list[str]:
     """Too little disk for what has still to be pulled; empty when there is enough."""
     missing = [name for name in plan.models if parse_name(name).path not in room.stored]
-    models = known_models(missing)
-    wanted = download_bytes(models)
-    if room.free_bytes is None or not models or wanted <= room.free_bytes:
+    wanted = _wanted_bytes(plan, missing) - room.begun_bytes
+    if room.free_bytes is None or wanted <= room.free_bytes:
         return []
-    largest = max(models, key=lambda model: model.file_bytes)
+    sized = [name for name in missing if _wanted_bytes(plan, [name])]
+    largest = max(sized, key=lambda name: _wanted_bytes(plan, [name]))
     return [
-        f"{len(models)} models to pull need {wanted / GIB:.1f} GiB, and {room.free_bytes / GIB:.1f} "
-        f"GiB are free at {MODELS_DIR}; make room, mount a larger disk there, or leave models out "
-        f"(the largest is {largest.tag}, {largest.file_bytes / GIB:.1f} GiB)"
+        f"{len(sized)} models to pull need {wanted / GIB:.1f} GiB, and {room.free_bytes / GIB:.1f} "
+        f"GiB are free at {plan.store.path}; make room, set `models: {{path: …}}` to a larger disk, or "
+        f"leave models out (the largest is {largest}, "
+        f"{_wanted_bytes(plan, [largest]) / GIB:.1f} GiB)"
     ]
+
+
+def _wanted_bytes(plan: HostPlan, names: Iterable[str]) -> int:
+    """What pulling these takes: exact where they are locked, else by the catalogue, each file once."""
+    blobs: dict[str, int] = {}
+    rest = []
+    for name in names:
+        locked = plan.store.lock_of(name)
+        found = wanted_blobs(locked.manifest) if locked else None
+        blobs |= found or {}
+        if found is None:
+            rest.append(name)
+    return sum(blobs.values()) + download_bytes(known_models(rest))
 
 
 def ram_advice(plan: HostPlan, room: Room) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ollama_fleet import catalogue
+from ollama_fleet.spec_delivery import DownloadsSpec, ModelsSpec
 from ollama_fleet.spec_fleet_rules import fleet_rules
 from ollama_fleet.spec_nvidia import (
     DrainTimeout,
@@ -28,7 +29,6 @@ from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_
 from ollama_fleet.spec_servers import (
     Index,
     MigSpec,
-    Model,
     Port,
     ServerSpec,
     SliceSpec,
@@ -104,12 +104,6 @@ class GpuSpec(Spec):
     count: Annotated[int, Field(ge=1, le=64)] = Field(1, description="How many of them.")
 
 
-class ModelsSpec(Spec):
-    """Models of a host beside those that its slices name."""
-
-    extra: list[Model] = Field(default=[], description="Also keep these in the host's store.")
-
-
 class HostSpec(Spec):
     """One host: how to reach it, what it has, what it serves."""
 
@@ -141,7 +135,12 @@ class HostSpec(Spec):
     wishes: list[WishSpec] = Field(
         default=[], description="What it shall serve beside them; the planner finds the GPUs."
     )
-    models: ModelsSpec = Field(default=ModelsSpec(), description="Further models.")
+    models: ModelsSpec = Field(
+        default=ModelsSpec(), description="Its model store; lists are added to the fleet's."
+    )
+    downloads: DownloadsSpec = Field(
+        default=DownloadsSpec(), description="Differs from the fleet's here."
+    )
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Differs from the fleet's here.")
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
@@ -183,6 +182,10 @@ class Fleet(Spec):
     version: Literal[1] = Field(description="Version of this file's format.")
     ssh: SshSpec = Field(default=SshSpec(), description="Defaults for every host.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Ollama on every host.")
+    models: ModelsSpec = Field(default=ModelsSpec(), description="The model store of every host.")
+    downloads: DownloadsSpec = Field(
+        default=DownloadsSpec(), description="How every host downloads."
+    )
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None

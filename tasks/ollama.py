@@ -9,8 +9,4 @@ from ollama_fleet.planner.plan import HostPlan
 @deploy("Ollama")
 def install_ollama(plan: HostPlan) -> None:
     """Install the release that the plan names, beside the one that runs."""
-    release_installed(
-        name="Install the pinned release",
-        release=plan.ollama,
-        environment=plan.provision.environment,
-    )
+    release_installed(name="Install the pinned release", plan=plan)

@@ -1,18 +1,27 @@
 """The Ollama release of a host: a versioned prefix, and a link that is switched atomically."""
 
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
 
+from ollama_fleet.fetching import (
+    DOWNLOADS_DIR,
+    RELEASE_UNIT,
+    archive_path,
+    release_job,
+    start_step,
+    wait_script,
+)
 from ollama_fleet.host.answers import ask, no_answer
-from ollama_fleet.host.scripts import NOTHING, Script, change_script
+from ollama_fleet.host.scripts import Script, change_script, put_file
 from ollama_fleet.planner.plan import PREFIX, HostPlan, Release
 from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
+from ollama_fleet.render import HostFile, fetch_script
 
 CURRENT = f"{PREFIX}/current"
 COMMAND = "/usr/local/bin/ollama"
@@ -56,20 +65,40 @@ def read_installed(answers: Answers) -> InstalledReleases:
     )
 
 
-def install_script(
-    release: Release, found: InstalledReleases, environment: Mapping[str, str] = NOTHING
-) -> str | None:
-    """Shell that brings `release` onto the host, or None when it is there and current.
+def start_release(plan: HostPlan, found: InstalledReleases) -> str | None:
+    """A step that starts the download of the planned archive; None when the host has what is in it."""
+    release = plan.ollama
+    digest = release.sha256.get(found.arch)
+    if digest is None or found.prefixes.get(release.prefix) == digest:
+        return None
+    job = HostFile(RELEASE_UNIT.job, release_job(plan, archive_url(release, found.arch), digest))
+    steps = [
+        f"mkdir -p {DOWNLOADS_DIR} || fail 'cannot write to {PREFIX} (is the disk full?)'",
+        put_file(fetch_script()),
+        put_file(job),
+        start_step(RELEASE_UNIT, plan.provision.environment),
+    ]
+    return "\n".join(steps)
+
+
+def archive_url(release: Release, arch: str) -> str:
+    """Where the archive of a release is."""
+    asset = f"ollama-linux-{arch}.tar.zst"
+    return f"{release.release_url.rstrip('/')}/v{release.version}/{asset}"
+
+
+def install_script(release: Release, found: InstalledReleases) -> str | None:
+    """Shell that unpacks `release`, whose archive is there, and switches to it; None when it is there
+    and current.
 
     None as well for an architecture without a pinned checksum: preflight fails such a host.
-    `environment` is what its downloads see.
     """
     digest = release.sha256.get(found.arch)
     if digest is None:
         return None
     steps = []
     if found.prefixes.get(release.prefix) != digest:
-        steps.append(_fetch_and_unpack(release, found.arch, digest))
+        steps.append(_unpack(release, found.arch, digest))
     if found.current != release.prefix:
         steps.append(
             f"say 'switching to Ollama {release.version}'\n{_link(release.prefix, CURRENT)}"
@@ -78,7 +107,7 @@ def install_script(
     # A program that somebody else put there stays.
     if found.command not in (program, "other"):
         steps.append(_link(program, COMMAND))
-    return change_script(steps, environment) if steps else None
+    return change_script(steps) if steps else None
 
 
 def _link(target: str, path: str) -> str:
@@ -89,33 +118,13 @@ def _link(target: str, path: str) -> str:
     )
 
 
-def _fetch_and_unpack(release: Release, arch: str, digest: str) -> str:
-    asset = f"ollama-linux-{arch}.tar.zst"
-    url = f"{release.release_url.rstrip('/')}/v{release.version}/{asset}"
+def _unpack(release: Release, arch: str, digest: str) -> str:
     return f"""
-url={shlex.quote(url)} digest={digest} version={release.version} prefix={release.prefix}
-archive={PREFIX}/download/$digest staging=$prefix.fleet-new
-mkdir -p {PREFIX}/download || fail "cannot write to {PREFIX} (is the disk full?)"
-matches() {{ [ -f "$archive" ] && echo "$digest  $archive" | sha256sum --check --status; }}
-if ! matches; then
-    say "downloading $url"
-    curl -fsSL --connect-timeout 20 --retry 3 --retry-delay 2 -C - -o "$archive" "$url" &
-    while sleep 0.2; kill -0 $! 2>/dev/null; do
-        waited=$((${{waited:-0}} + 1))
-        [ $((waited % 50)) -ne 0 ] || say "  $(du -m "$archive" | cut -f1) MB so far"
-    done
-    code=0; wait $! || code=$?
-    if [ $code -ne 0 ]; then
-        # 22 and 33: the server cannot continue what lies here.
-        case $code in 22|33|36) rm -f "$archive";; 23) fail "cannot write $archive (is the disk full?)";; esac
-        fail "cannot download $url (curl exit code $code); Ollama here is unchanged, run again"
-    fi
-    if ! matches; then
-        found=$(sha256sum "$archive" | cut -d' ' -f1)
-        rm -f "$archive"
-        fail "sha256 of $url is $found, pinned is $digest; Ollama here is unchanged. Compare the
-pin with the release's sha256sum.txt"
-    fi
+url={shlex.quote(archive_url(release, arch))} digest={digest} version={release.version}
+prefix={release.prefix} staging=$prefix.fleet-new archive={archive_path(digest)}
+if ! echo "$digest  $archive" | sha256sum --check --status 2>/dev/null; then
+    rm -f "$archive"
+    fail "the archive of Ollama $version is not whole in {DOWNLOADS_DIR}; Ollama here is unchanged, run again"
 fi
 say "unpacking Ollama $version"
 rm -rf "$staging"
@@ -136,30 +145,32 @@ trap - EXIT
 
 
 @operation()
-def release_installed(
-    release: Release, environment: Mapping[str, str] = NOTHING
-) -> Generator[Any, None, None]:
+def release_installed(plan: HostPlan) -> Generator[Any, None, None]:
     """
-    Ensure an Ollama release is installed under its own prefix and is the current one.
+    Ensure the planned Ollama release is installed under its own prefix and is the current one.
 
     The archive is checked against its pinned sha256 before it is unpacked, and unpacked beside the
     version that runs; whatever goes wrong leaves that one untouched.
 
-    + release: version, checksums and where it lies
-    + environment: what downloads see, such as a proxy's address
+    + plan: what the host is to become
 
     **Example:**
 
     .. code:: python
 
-        release_installed(name="Install Ollama", release=plan.ollama)
+        release_installed(name="Install Ollama", plan=plan)
     """
     answers = ask(QUESTIONS)
     if not QUESTIONS.keys() <= answers.keys():
         yield no_answer()
         return
-    script = install_script(release, read_installed(answers), environment)
+    found = read_installed(answers)
+    start = start_release(plan, found)
+    script = install_script(plan.ollama, found)
+    if start:
+        yield Script(change_script([start]))
+        yield Script(wait_script(RELEASE_UNIT))
     if script:
         yield Script(script)
     else:
-        host.noop(f"Ollama {release.version} is installed")
+        host.noop(f"Ollama {plan.ollama.version} is installed")

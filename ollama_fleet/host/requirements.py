@@ -15,11 +15,11 @@ from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.preflight import (
     NEEDED_COMMANDS,
-    QUESTIONS,
     HostFacts,
     advice,
     hardware_problems,
     problems,
+    questions_for,
     read_facts,
 )
 
@@ -40,8 +40,9 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
 
         requirements_met(name="Check the host", plan=plan)
     """
-    answers = ask(QUESTIONS, ahead=ahead(plan))
-    if not QUESTIONS.keys() <= answers.keys():
+    questions = questions_for(plan)
+    answers = ask(questions, ahead=ahead(plan))
+    if not questions.keys() <= answers.keys():
         yield no_answer()
         return
     facts = read_facts(answers)

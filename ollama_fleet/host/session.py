@@ -17,7 +17,7 @@ from ollama_fleet.yamlfile import YamlFile
 OLDEST_RELEASE = (0, 31, 2)
 HOST_KEYS = (
     *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
-    *("slices", "wishes", "models"),
+    *("slices", "wishes", "models", "downloads"),
     *("driver", "container_toolkit", "container_runtime", "reboot", "proxy", "drain_timeout_s"),
 )
 

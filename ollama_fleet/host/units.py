@@ -18,14 +18,16 @@ from ollama_fleet.convergence import (
     compare,
 )
 from ollama_fleet.draining import PENDING_DIR
+from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, ask, no_answer
+from ollama_fleet.host.models import MAKE_ACCOUNT
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
 from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
-from ollama_fleet.planner.plan import DEVICES_UNIT, DIRECTORIES, LOADER_UNIT, USER, HostPlan
+from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, USER, HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
 
@@ -35,24 +37,22 @@ OWNED = (
     f"{UNIT_DIR}/ollama.target",
     "/etc/sysusers.d/ollama.conf",
     "/etc/tmpfiles.d/ollama.conf",
+    FETCH_SCRIPT,
+    MODELS_JOB,
     DEVICES_SCRIPT,
     GPUS_SCRIPT,
     LAYOUT_FILE,
     PARTED_FILE,
 )
-OWNED_DIRECTORIES = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in DIRECTORIES)
 NOTHING_LEFT: Mapping[str, str] = {}
 UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
-# Our two files by name: the host's other ones are not ours to apply, or to fail at.
-MAKE_ACCOUNT = (
-    "systemd-sysusers /etc/sysusers.d/ollama.conf\n"
-    "systemd-tmpfiles --create /etc/tmpfiles.d/ollama.conf"
-)
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
     units = ("ollama.target", *(item.unit for item in plan.slices))
+    paths = " ".join(path for path, _ in plan.directories)
+    owned = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in plan.directories)
     return {
         **HARDWARE_QUESTIONS,
         "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
@@ -61,7 +61,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
         f"{' '.join((*units, DEVICES_UNIT, LOADER_UNIT, STOCK_UNIT))}",
         "pending": f"ls {PENDING_DIR} 2>/dev/null; true",
         "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
-        f"{' '.join(path for path, _ in DIRECTORIES)})\" = '{OWNED_DIRECTORIES}' ]",
+        f"{paths})\" = '{owned}' ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
         **LEFTOVER_QUESTION,
     }

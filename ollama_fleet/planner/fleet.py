@@ -21,7 +21,6 @@ from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.patterns import first_fit, repeated_patterns
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.previous import Previous, moved
-from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import PlanRefusedError, Refusal
 from ollama_fleet.planner.solver import fewest_bins, solver_is_there
 from ollama_fleet.planner.tight import packer
@@ -173,8 +172,6 @@ def _host_plans(fleet: Fleet, written: Sequence[WrittenHost], best: Attempt) -> 
     for item in best.placed:
         placed[item.host].append(item)
     return {
-        host.name: host_plan(
-            host, best.board.hosts[order], placed[order], provision_of(fleet, host.spec)
-        )
+        host.name: host_plan(host, best.board.hosts[order], placed[order], fleet)
         for order, host in enumerate(written)
     }

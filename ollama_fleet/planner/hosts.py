@@ -1,10 +1,11 @@
 """One host: its own slices held against its GPUs, and everything put together as `HostPlan`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.planner.board import HostBoard, hidden_board, host_board
+from ollama_fleet.planner.delivery import downloads_of, extra_models, store_of
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.devices import Device, Kind, gpus_of, position_of
 from ollama_fleet.planner.explicit import seat_slice, slice_notes, slice_refusal
@@ -12,10 +13,9 @@ from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
-from ollama_fleet.planner.provision import Provision
+from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import Refusal
-from ollama_fleet.spec import HostSpec
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec import Fleet, HostSpec
 from ollama_fleet.spec_rules import LOADER_PORT
 
 
@@ -65,24 +65,31 @@ def written_host(
 
 
 def host_plan(
-    host: WrittenHost, board: HostBoard, placed: Sequence[Placed], provision: Provision
+    host: WrittenHost, board: HostBoard, placed: Sequence[Placed], fleet: Fleet
 ) -> HostPlan:
     """Everything that the host will be; `board` is what the wishes left free."""
     wished = wished_slices(placed, host.slices) if placed else ()
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
-    spec = host.spec
+    spec, store = host.spec, store_of(fleet, host.spec)
+    slices = (*host.slices, *(item for _, item in wished))
     return HostPlan(
         host=host.name,
         expected_gpus=_expected_gpus(spec),
-        slices=(*host.slices, *(item for _, item in wished)),
-        extra_models=tuple(map(full_model_name, spec.models.extra)),
+        slices=tuple(_with_store(item, store.path) for item in slices),
+        extra_models=extra_models(fleet, spec),
         loader_port=LOADER_PORT,
         memory=tuple(sorted(memory, key=_order)) if host.board.gpus else (),
         mig=_layouts(host, board),
         reserved=tuple(spec.reserved),
         notes=(*host.notes, *_short_contexts(wished)),
-        provision=provision,
+        provision=provision_of(fleet, spec),
+        store=store,
+        downloads=downloads_of(fleet, spec),
     )
+
+
+def _with_store(item: SlicePlan, path: str) -> SlicePlan:
+    return replace(item, environment={**item.environment, "OLLAMA_MODELS": path})
 
 
 def _expected_gpus(spec: HostSpec) -> tuple[tuple[str, int], ...] | None:

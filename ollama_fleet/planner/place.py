@@ -5,7 +5,7 @@ from itertools import chain, count
 
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.explicit import SPREAD
-from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, MODELS_DIR, SlicePlan
+from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, SlicePlan
 from ollama_fleet.spec import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, SliceSpec, WishSpec
 from ollama_fleet.spec_known import full_model_name
 
@@ -15,7 +15,6 @@ COMMON_ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "CUDA_CACHE_PATH": CUDA_CACHE_DIR,
     "HOME": HOME_DIR,
-    "OLLAMA_MODELS": MODELS_DIR,
     "OLLAMA_NOPRUNE": "1",
     "OLLAMA_NO_CLOUD": "1",
     "OLLAMA_VULKAN": "0",

@@ -2,24 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from ollama_fleet.planner.delivery import MODELS_DIR, STATE_DIR, Downloads, StorePlan
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.provision import Provision
 
+__all__ = ["MODELS_DIR", "STATE_DIR"]
+
 USER = "ollama"
 PREFIX = "/opt/ollama"
-STATE_DIR = "/var/lib/ollama"
-MODELS_DIR = f"{STATE_DIR}/models"
 HOME_DIR = f"{STATE_DIR}/home"
 CUDA_CACHE_DIR = f"{STATE_DIR}/cuda-cache"
-# Directories below /var/lib/ollama with their modes; all belong to the service user.
-DIRECTORIES = (
-    (STATE_DIR, "0755"),
-    (HOME_DIR, "0700"),
-    (CUDA_CACHE_DIR, "0700"),
-    (MODELS_DIR, "0755"),
-    (f"{MODELS_DIR}/blobs", "0755"),
-    (f"{MODELS_DIR}/manifests", "0755"),
-)
+# What lies in the store: Ollama's two, and ours for what is on its way or was found broken.
+STORE_FOLDERS = ("blobs", "manifests", "fetch", "quarantine")
 TARGET = "ollama.target"
 DEVICES_UNIT = "ollama-devices.service"
 LOADER_UNIT = "ollama-loader.service"
@@ -85,7 +79,8 @@ class HostPlan:
     `verify_timeout_s` bounds the generation that proves a slice, its load included. `memory` is the
     arithmetic of every GPU and instance, empty where nobody knows the GPUs; `mig` the instances of
     each GPU that is cut, in the order in which they have to be made; `notes` what a person should
-    know although nothing is refused; `provision` what is asked of the host below Ollama.
+    know although nothing is refused; `provision` what is asked of the host below Ollama; `store` and
+    `downloads` what its model store holds and how it is filled.
     """
 
     host: str
@@ -100,12 +95,26 @@ class HostPlan:
     reserved: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     provision: Provision = field(default_factory=Provision)
+    store: StorePlan = field(default_factory=StorePlan)
+    downloads: Downloads = field(default_factory=Downloads)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every model that the host's store must hold, in a stable order."""
         named = [model for item in self.slices for model in item.models]
         return tuple(dict.fromkeys([*named, *self.extra_models]))
+
+    @property
+    def directories(self) -> tuple[tuple[str, str], ...]:
+        """Its own directories with their modes; all belong to the service user."""
+        models = self.store.path
+        return (
+            (STATE_DIR, "0755"),
+            (HOME_DIR, "0700"),
+            (CUDA_CACHE_DIR, "0700"),
+            (models, "0755"),
+            *((f"{models}/{name}", "0755") for name in STORE_FOLDERS),
+        )
 
     @property
     def ollama(self) -> Release:

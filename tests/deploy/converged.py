@@ -77,7 +77,8 @@ def unit_answers() -> dict[str, str]:
 def model_answers() -> dict[str, str]:
     """Both models, whole."""
     manifest = '{"config": {"digest": "sha256:aa", "size": 3}, "layers": []}'
-    return {models.BLOBS: "sha256-aa 3", **dict.fromkeys(PLAN.models, manifest)}
+    blobs = "sha256-aa 3 1732786.5"
+    return {models.BLOBS: blobs, models.SOUND: blobs, **dict.fromkeys(PLAN.models, manifest)}
 
 
 def asked_answers(**changes: str) -> dict[str, str]:

@@ -55,7 +55,7 @@ def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
     code, report, said = pyinfra(tmp_path, bare, "--dry", "--json")
     assert code == 0, said
     changes = [op["name"].split(" |")[0] for op in report["plan"] if op["hosts_with_change"]]
-    assert changes == ["Ollama", "Slices", "Models"]
+    assert changes == ["Downloads", "Ollama", "Slices", "Models"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "sizing": {"catalogue"},
     "spec_rules": {"spec", "spec_servers"},
     "spec_servers": {"spec_rules"},
+    "spec_delivery": {"spec_rules", "spec_servers"},
     "spec_nvidia": {"spec_nvidia_rules", "spec_servers"},
     "spec_nvidia_rules": {"spec", "spec_nvidia", "spec_rules"},
     "spec_known": {"catalogue", "spec", "spec_servers"},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     },
     "spec": {
         *("catalogue", "spec_fleet_rules", "spec_rules", "spec_servers"),
-        *("spec_nvidia", "spec_nvidia_rules"),
+        *("spec_delivery", "spec_nvidia", "spec_nvidia_rules"),
     },
     "layout_files": {"catalogue", "mig", "problems", "spec", "spec_known", "yamlfile"},
     "key_files": {"problems", "spec", "yamlfile"},
@@ -49,7 +50,8 @@ MAY_IMPORT = {
     },
     "preflight": {"catalogue", "hardware", "planner", "questions", "room"},
     "room": {"catalogue", "planner", "questions", "sizing", "store"},
-    "render": {"hardware", "mig", "planner"},
+    "fetching": {"planner", "store"},
+    "render": {"fetching", "hardware", "mig", "planner"},
     "convergence": {"render"},
     "checks": {
         *("catalogue", "containers", "driver", "gpu_settings", "hardware", "mig"),

@@ -6,7 +6,7 @@ import pytest
 
 from ollama_fleet.preflight import advice, problems
 from ollama_fleet.questions import Answer, question_script, read_answers
-from ollama_fleet.room import QUESTIONS, Room, disk_problems, ram_advice, read_room
+from ollama_fleet.room import Room, disk_problems, ram_advice, read_room, room_questions
 from tests.unit.examples import host_plan
 from tests.unit.test_preflight import GOOD
 
@@ -18,6 +18,10 @@ def test_too_little_disk_is_refused_before_anything_is_pulled() -> None:
     (problem,) = disk_problems(PLAN, Room(2 * GIB, None, frozenset()))
     assert "1 models to pull need 4.9 GiB, and 2.0 GiB are free" in problem
     assert "the largest is qwen3:8b" in problem
+
+
+def test_what_was_begun_needs_no_room_again() -> None:
+    assert disk_problems(PLAN, Room(2 * GIB, None, frozenset(), begun_bytes=3 * GIB)) == []
 
 
 def test_models_that_are_there_need_no_room() -> None:
@@ -42,12 +46,19 @@ def test_little_ram_is_advice_and_no_refusal() -> None:
 
 
 def test_a_real_machine_answers() -> None:
-    done = subprocess.run(["sh", "-c", question_script(QUESTIONS)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", question_script(room_questions())], capture_output=True, text=True
+    )
     room = read_room(read_answers(done.stdout.splitlines()))
     assert room.free_bytes and room.ram_bytes and room.ram_bytes > 2**28
 
 
 @pytest.mark.parametrize("text", ["", "df: no such file", "a b"])
 def test_a_host_that_does_not_tell_is_not_refused(text: str) -> None:
-    answers = {"disk": Answer(text, 1), "memory": Answer(text), "stored": Answer("")}
+    answers = {
+        "disk": Answer(text, 1),
+        "memory": Answer(text),
+        "stored": Answer(""),
+        "begun": Answer(""),
+    }
     assert read_room(answers) == Room(None, None, frozenset())

@@ -1,11 +1,13 @@
 """Ollama's store: names, manifests, and what counts as a whole model."""
 
 import json
-import subprocess
+from dataclasses import replace
 
 import pytest
 
-from ollama_fleet.host.models import broken_blobs, missing_models, pull_script
+from ollama_fleet.fetching import blobs_base
+from ollama_fleet.host.models import BLOBS, DIGESTS, SOUND, STORED, read_store
+from ollama_fleet.planner.delivery import LockedModel
 from ollama_fleet.questions import Answer
 from ollama_fleet.store import is_complete, parse_name
 from tests.unit.examples import host_plan
@@ -41,34 +43,69 @@ def test_a_broken_manifest_is_no_model(text: str) -> None:
     assert not is_complete(text, {})
 
 
-def test_only_missing_models_are_pulled() -> None:
-    answers = {
-        "blobs": Answer("sha256-aa 3\nsha256-bb 7"),
-        "qwen3:8b": Answer(MANIFEST),
-        "x:1": Answer("", 1),
-    }
-    assert missing_models(("qwen3:8b", "x:1"), answers) == ["x:1"]
+def answers(blobs: str, sound: str | None = None, **manifests: str) -> dict[str, Answer]:
+    """A store's answers; `sound` None: every blob was hashed as it is."""
+    texts = {BLOBS: blobs, SOUND: blobs if sound is None else sound, STORED: "", **manifests}
+    return {name: Answer(text) for name, text in texts.items()}
 
 
-def test_a_blob_of_a_wrong_size_is_removed_before_the_pull() -> None:
+def test_only_missing_models_are_fetched() -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1", "x:1"]})
+    found = answers("sha256-aa 3 1.5\nsha256-bb 7 1.5", **{"m:1": MANIFEST, "x:1": ""})
+    assert read_store(plan, found).missing == ("x:1",)
+
+
+@pytest.mark.parametrize(
+    ("blobs", "sound"),
+    [
+        ("sha256-aa 3 1.5\nsha256-bb 6 1.5", None),
+        ("sha256-aa 3 1.5\nsha256-bb 7 1.5", "sha256-aa 3 1.5"),
+        ("sha256-aa 3 1.5\nsha256-bb 7 2.5", "sha256-aa 3 1.5\nsha256-bb 7 1.5"),
+    ],
+    ids=["too short", "never hashed", "changed since"],
+)
+def test_a_blob_counts_when_it_is_whole_and_was_hashed_as_it_is(
+    blobs: str, sound: str | None
+) -> None:
     """Ollama never looks into a blob that is there: it would keep the broken one."""
-    answers = {"blobs": Answer("sha256-aa 3\nsha256-bb 6\nsha256-cc 1"), "m:1": Answer(MANIFEST)}
-    assert broken_blobs(["m:1"], answers) == ["sha256-bb"]
-    script = pull_script(["m:1"], ["sha256-bb"], host_plan())
-    assert "rm -f /var/lib/ollama/models/blobs/sha256-bb" in script
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"]})
+    assert read_store(plan, answers(blobs, sound, **{"m:1": MANIFEST})).missing == ("m:1",)
 
 
-def test_a_mirror_is_asked_by_its_own_name_and_the_model_keeps_the_short_one() -> None:
-    from dataclasses import replace
+def test_a_locked_model_counts_by_its_manifest() -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"]})
+    lock = LockedModel("m:1", "ab" * 32, MANIFEST)
+    plan = replace(plan, store=replace(plan.store, locked=(lock,)))
+    found = answers("sha256-aa 3 1\nsha256-bb 7 1", **{"m:1": MANIFEST})
+    path = "registry.ollama.ai/library/m/1"
+    right = found | {DIGESTS: Answer(f"{lock.digest}  {path}")}
+    assert not read_store(plan, right)
+    wrong = found | {DIGESTS: Answer(f"{'cd' * 32}  {path}")}
+    assert read_store(plan, wrong).missing == ("m:1",)
 
-    plan = host_plan({"name": "a", "gpus": [0], "models": ["qwen3:8b"]})
-    plan = replace(plan, release=replace(plan.ollama, registry="http://10.0.0.1:5000"))
-    script = pull_script(["qwen3:8b", "hf.co/u/r:Q4"], [], plan)
-    request = '{"model": "10.0.0.1:5000/library/qwen3:8b", "insecure": true}'
-    assert f"pull qwen3:8b 10.0.0.1:5000/library/qwen3:8b '{request}' " in script
-    assert "pull hf.co/u/r:Q4 hf.co/u/r:Q4" in script
+
+@pytest.mark.parametrize(
+    ("store", "unwanted"),
+    [
+        ({}, ()),
+        ({"absent": ["old"]}, ("registry.ollama.ai/library/old/latest",)),
+        (
+            {"keep_unlisted": False, "extra": ["kept:1"]},
+            ("registry.ollama.ai/library/mine/1", "registry.ollama.ai/library/old/latest"),
+        ),
+    ],
+)
+def test_what_goes_is_what_the_inventory_says(store: dict, unwanted: tuple[str, ...]) -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"]}, models=store)
+    library = "./registry.ollama.ai/library"
+    stored = "\n".join(f"{library}/{path}" for path in ("m/1", "kept/1", "mine/1", "old/latest"))
+    found = answers("sha256-aa 3 1\nsha256-bb 7 1", **{"m:1": MANIFEST, "kept:1": MANIFEST})
+    assert read_store(plan, found | {STORED: Answer(stored)}).unwanted == unwanted
 
 
-def test_the_script_is_a_script() -> None:
-    plan = host_plan({"name": "a", "gpus": [0], "models": ["qwen3:8b"]})
-    subprocess.run(["sh", "-n"], input=pull_script(["qwen3:8b"], [], plan), text=True, check=True)
+def test_a_mirror_stands_for_the_public_registry_only() -> None:
+    registry = "http://10.0.0.1:5000"
+    base = "http://10.0.0.1:5000/v2/library/qwen3"
+    assert blobs_base(parse_name("qwen3:8b"), registry) == base
+    assert blobs_base(parse_name("hf.co/u/r:Q4"), registry) == "https://hf.co/v2/u/r"
+    assert blobs_base(parse_name("qwen3"), None) == "https://registry.ollama.ai/v2/library/qwen3"

@@ -1,0 +1,55 @@
+"""Which models a host keeps beside those that are served, where, and how it downloads.
+
+Part of `spec`, which says the rest.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from ollama_fleet.spec_rules import rule_broken
+from ollama_fleet.spec_servers import Model, Spec
+
+# Places that a service sees differently than a person does, or that are gone after a boot.
+HIDDEN = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/", "/proc/", "/sys/", "/dev/", "/boot/")
+
+
+def _visible(path: str) -> str:
+    if f"{path}/".startswith(HIDDEN):
+        what = f"services do not see {path} as you do; choose a folder such as /data/ollama"
+        raise rule_broken((), what)
+    return path
+
+
+Folder = Annotated[
+    str, Field(pattern=r"^(/[A-Za-z0-9._-]*[A-Za-z0-9_-])+$"), AfterValidator(_visible)
+]
+
+
+class ModelsSpec(Spec):
+    """The model store: what it holds beside the models that slices name, and where it lies."""
+
+    extra: list[Model] | None = Field(None, description="Also keep these in the store.")
+    absent: list[Model] | None = Field(
+        None, description="Remove these; data that another model uses stays."
+    )
+    keep_unlisted: bool | None = Field(
+        None,
+        description="false: remove every model that neither a slice nor `extra` names. Default true.",
+    )
+    path: Folder | None = Field(
+        None,
+        description="Folder of the store, on a disk that is large enough, not below /home, /root, /tmp "
+        "or /run. Default /var/lib/ollama/models.",
+    )
+
+
+class DownloadsSpec(Spec):
+    """How a host downloads models and releases."""
+
+    parallel: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None, description="Models that are fetched at the same time; default 3."
+    )
+    rate_mib_s: Annotated[float, Field(ge=0.1, le=100_000)] | None = Field(
+        None, description="Most MiB per second that a host downloads; default: no limit."
+    )
