@@ -1,0 +1,297 @@
+"""The program that downloads on a host, run for real against a registry that misbehaves."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ollama_fleet.fetching import models_job
+from ollama_fleet.planner.delivery import LockedModel
+from ollama_fleet.render import fetch_script
+from tests.unit.examples import host_plan
+from tests.unit.registry_server import Registry, serving, sha256
+
+WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
+OTHER = b"other" * 1000
+LIBRARY = "registry.ollama.ai/library"
+
+
+@dataclass
+class Host:
+    """A store and the program, in a folder."""
+
+    folder: Path
+    registry: Registry
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def job(self, *models: str, **store: object) -> str:
+        """The job of a plan with these models on one slice."""
+        locked = store.pop("locked", ())
+        plan = host_plan({"name": "a", "gpus": [0], "models": list(models)}, models=store)
+        plan = replace(
+            plan,
+            release=replace(plan.ollama, registry=self.registry.url),
+            store=replace(plan.store, path=str(self.store), locked=locked),
+        )
+        return models_job(plan).replace("tries 4", "tries 1")
+
+    def command(self, job: str, verb: str = "run") -> list[str]:
+        (self.folder / "job").write_text(job)
+        return [str(self.folder / "fetch"), verb, str(self.folder / "job"), str(self.state)]
+
+    def run(self, *models: str, **store: object) -> dict[str, str]:
+        """Run it; why each model failed, empty for one that did not."""
+        return self.run_job(self.job(*models, **store))
+
+    def run_job(self, job: str, verb: str = "run") -> dict[str, str]:
+        done = subprocess.run(self.command(job, verb), capture_output=True, text=True, timeout=60)
+        result = {}
+        for item in sorted((self.state / "items").iterdir()):
+            name = (item / "line").read_text().split()[1]
+            state = (item / "state").read_text().strip()
+            why = item / "why"
+            result[name] = why.read_text().strip() if state == "failed" else ""
+            assert state in ("done", "failed")
+        assert done.stderr == ""
+        assert done.returncode == (1 if any(result.values()) else 0), done.stdout
+        return result
+
+    def manifest(self, name: str, tag: str = "1") -> Path:
+        return self.store / "manifests" / LIBRARY / name / tag
+
+    def blob(self, content: bytes) -> Path:
+        return self.store / "blobs" / f"sha256-{sha256(content)}"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    for name in ("blobs", "manifests", "fetch", "quarantine"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+    program = tmp_path / "fetch"
+    program.write_text(fetch_script().text)
+    program.chmod(0o755)
+    with serving(Registry()) as registry:
+        registry.add_model("m", "1", WEIGHTS, b"template")
+        registry.add_model("n", "1", WEIGHTS, OTHER)
+        yield Host(tmp_path, registry)
+
+
+def weights_path(host: Host, name: str = "m") -> str:
+    return f"/v2/library/{name}/blobs/sha256:{sha256(WEIGHTS)}"
+
+
+def test_two_models_share_what_they_have_in_common(host: Host) -> None:
+    assert host.run("m:1", "n:1") == {"m:1": "", "n:1": ""}
+    assert host.manifest("m").read_bytes() == host.registry.files["/v2/library/m/manifests/1"]
+    assert host.blob(WEIGHTS).read_bytes() == WEIGHTS
+    assert len(host.registry.fetched(sha256(WEIGHTS))) == 1
+    assert [path.name for path in (host.store / "fetch").iterdir()] == ["sound"]
+
+
+def test_what_is_there_is_neither_fetched_nor_asked_for_again(host: Host) -> None:
+    host.run("m:1")
+    host.registry.log.clear()
+    assert host.run("m:1") == {"m:1": ""}
+    assert host.registry.log == []
+
+
+def test_a_cut_goes_on_where_it_ended(host: Host) -> None:
+    host.registry.faults[weights_path(host)] = [("cut", 700_000)]
+    assert host.run("m:1") == {"m:1": ""}
+    ranges = [entry[2] for entry in host.registry.fetched(sha256(WEIGHTS))]
+    assert ranges[0] is None and ranges[1] and 0 < int(ranges[1][6:-1]) <= 700_000
+
+
+def test_a_killed_download_goes_on_where_it_ended(host: Host) -> None:
+    host.registry.faults[weights_path(host)] = [("slow", 200_000)]
+    process = subprocess.Popen(host.command(host.job("m:1")), start_new_session=True)
+    partial = host.store / "fetch" / f"sha256-{sha256(WEIGHTS)}"
+    deadline = time.monotonic() + 20
+    while not (partial.exists() and partial.stat().st_size > 50_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not host.manifest("m").exists() and not host.blob(WEIGHTS).exists()
+    assert host.run("m:1") == {"m:1": ""}
+    assert host.registry.fetched(sha256(WEIGHTS))[-1][2]
+    assert host.blob(WEIGHTS).read_bytes() == WEIGHTS
+
+
+def test_a_server_that_cannot_go_on_in_the_middle_starts_anew(host: Host) -> None:
+    host.registry.ranges = False
+    host.registry.faults[weights_path(host)] = [("cut", 700_000)]
+    job = host.job("m:1").replace("tries 1", "tries 2")
+    assert host.run_job(job) == {"m:1": ""}
+
+
+def test_redirects_are_followed(host: Host) -> None:
+    host.registry.files["/storage/x"] = WEIGHTS
+    host.registry.redirects[weights_path(host)] = f"{host.registry.url}/storage/x"
+    assert host.run("m:1") == {"m:1": ""}
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_a_moment_of_trouble_is_waited_out(host: Host, status: int) -> None:
+    host.registry.faults[weights_path(host)] = [status]
+    assert host.run("m:1") == {"m:1": ""}
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        ([500] * 9, "500"),
+        ([404], "answers 404"),
+        ([401], "wants a login"),
+        ([("short", 100_000)] * 9, "cannot fetch"),
+        ([b"x" * len(WEIGHTS)] * 2, "broken at its source"),
+    ],
+    ids=["500", "404", "401", "truncated", "wrong content"],
+)
+def test_what_does_not_come_is_said_and_leaves_no_half_model(
+    host: Host, faults: list[object], words: str
+) -> None:
+    host.run("n:1")
+    host.blob(WEIGHTS).unlink()
+    before = host.manifest("n").read_bytes()
+    host.registry.faults[weights_path(host)] = faults
+    said = host.run("m:1")
+    assert words in said["m:1"]
+    assert not host.manifest("m").exists() and not host.blob(WEIGHTS).exists()
+    assert host.manifest("n").read_bytes() == before
+    host.registry.faults.clear()
+    assert host.run("m:1", "n:1") == {"m:1": "", "n:1": ""}
+
+
+def test_one_that_fails_does_not_hold_up_the_others(host: Host) -> None:
+    host.registry.faults[weights_path(host)] = [404]
+    (host.store / "fetch" / "x").touch()
+    host.registry.add_model("o", "1", OTHER)
+    said = host.run("m:1", "o:1")
+    assert said["m:1"] and not said["o:1"]
+    assert host.manifest("o").exists()
+
+
+def test_an_unknown_model_and_a_registry_that_is_no_registry(host: Host) -> None:
+    host.registry.files["/v2/library/web/manifests/1"] = b"<html>Log in to the hotel</html>"
+    said = host.run("gone:1", "web:1")
+    assert "has no 1" in said["gone:1"]
+    assert "is no manifest: <html>" in said["web:1"]
+
+
+def test_a_corrupt_blob_is_put_aside_and_fetched_again(host: Host) -> None:
+    host.run("m:1")
+    broken = b"y" + WEIGHTS[1:]
+    host.blob(WEIGHTS).write_bytes(broken)
+    assert host.run("m:1") == {"m:1": ""}
+    assert host.blob(WEIGHTS).read_bytes() == WEIGHTS
+    (kept,) = (host.store / "quarantine").iterdir()
+    assert kept.read_bytes() == broken
+
+
+def test_rot_that_changes_no_time_is_found_by_a_scrub(host: Host) -> None:
+    host.run("m:1")
+    times = host.blob(WEIGHTS).stat()
+    host.blob(WEIGHTS).write_bytes(b"y" + WEIGHTS[1:])
+    os.utime(host.blob(WEIGHTS), ns=(times.st_atime_ns, times.st_mtime_ns))
+    host.run("m:1")
+    assert host.blob(WEIGHTS).read_bytes() != WEIGHTS
+    assert host.run_job(host.job("m:1"), "scrub") == {"m:1": ""}
+    assert host.blob(WEIGHTS).read_bytes() == WEIGHTS
+
+
+def test_a_store_from_elsewhere_is_hashed_and_not_fetched(host: Host) -> None:
+    host.run("m:1")
+    (host.store / "fetch" / "sound").unlink()
+    host.registry.log.clear()
+    assert host.run("m:1") == {"m:1": ""}
+    assert host.registry.log == []
+    assert sha256(WEIGHTS) in (host.store / "fetch" / "sound").read_text()
+
+
+def lock(host: Host, name: str = "m") -> LockedModel:
+    text = host.registry.files[f"/v2/library/{name}/manifests/1"].decode()
+    return LockedModel(f"{name}:1", sha256(text.encode()), text)
+
+
+def test_a_locked_model_stays_the_same_when_its_tag_moves(host: Host) -> None:
+    locked = lock(host)
+    new = host.registry.add_model("m", "1", OTHER)
+    assert host.run("m:1", locked=(locked,)) == {"m:1": ""}
+    assert sha256(host.manifest("m").read_bytes()) == locked.digest
+    assert host.blob(WEIGHTS).exists() and not host.blob(OTHER).exists()
+    assert (host.state / "items/1/moved").read_text().strip() == new
+
+
+def test_a_store_with_another_version_than_the_locked_one_gets_that(host: Host) -> None:
+    locked = lock(host)
+    host.registry.add_model("m", "1", OTHER)
+    host.run("m:1")
+    assert host.blob(OTHER).exists()
+    assert host.run("m:1", locked=(locked,)) == {"m:1": ""}
+    assert sha256(host.manifest("m").read_bytes()) == locked.digest
+
+
+def test_what_goes_takes_nothing_that_others_use(host: Host) -> None:
+    host.registry.add_model("o", "1", b"mine")
+    host.run("m:1", "n:1", "o:1")
+    host.run("m:1", absent=["n:1"])
+    assert not host.manifest("n").exists() and not host.blob(OTHER).exists()
+    assert host.blob(WEIGHTS).exists() and host.blob(b"mine").exists()
+    host.run("m:1", keep_unlisted=False)
+    assert not host.manifest("o").exists() and not host.blob(b"mine").exists()
+    assert host.blob(WEIGHTS).exists() and host.manifest("m").exists()
+    assert not host.manifest("o").parent.exists()
+
+
+def test_too_little_disk_is_said_before_anything_is_downloaded(host: Host) -> None:
+    host.registry.files["/v2/library/big/manifests/1"] = (
+        b'{"config": {"size": 3, "digest": "sha256:%s"}, "layers": []}' % (b"a" * 64)
+    ).replace(b'"size": 3', b'"size": 999999999999999')
+    said = host.run("big:1")
+    assert "needs 999999999 MB more" in said["big:1"]
+    assert not host.registry.fetched("/blobs/")
+
+
+def test_a_name_in_a_manifest_leads_nowhere_else(host: Host) -> None:
+    """A registry that lies must not reach files beside the store."""
+    host.registry.files["/v2/library/evil/manifests/1"] = (
+        b'{"layers": [{"digest": "sha256:../../../../etc/passwd", "size": 3},'
+        b' {"digest": "sha256:abc;touch x", "size": 3}]}'
+    )
+    assert "is no manifest" in host.run("evil:1")["evil:1"]
+    assert not host.registry.fetched("/blobs/")
+
+
+def test_progress_has_bytes_and_their_sum(host: Host) -> None:
+    host.run("m:1", "n:1")
+    script = str(host.folder / "fetch")
+    done = subprocess.run([script, "progress", str(host.state)], capture_output=True, text=True)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [(row[0], row[1]) for row in rows] == [("m:1", "done"), ("n:1", "done")]
+    assert all(row[2] == row[3] and int(row[3]) > len(WEIGHTS) for row in rows)
+
+
+def test_a_rate_is_kept(host: Host) -> None:
+    host.registry.add_model("large", "1", WEIGHTS * 24)  # curl looks at its rate every 10 MB
+    slow = host.job("large:1").replace("tries 1", "tries 1\nrate 10000000")
+    before = time.monotonic()
+    assert host.run_job(slow) == {"large:1": ""}
+    assert time.monotonic() - before > 1.0
+
+
+def test_the_program_is_a_posix_script() -> None:
+    for shell in ("dash", "bash"):
+        subprocess.run([shell, "-n"], input=fetch_script().text, text=True, check=True)
