@@ -119,8 +119,11 @@ def _text(rows: list[str]) -> str:
     return "\n".join([head, *rows]) + "\n"
 
 
-def start_step(fetch: FetchUnit, environment: Mapping[str, str]) -> str:
-    """Shell that starts a unit on its job; one that is at this very job already goes on."""
+def start_step(fetch: FetchUnit, what: str, environment: Mapping[str, str]) -> str:
+    """Shell that starts a unit on its job; one that is at this very job already goes on.
+
+    `what` it brings, for people.
+    """
     who = [f"User={fetch.user}", f"Group={fetch.user}"] if fetch.user else []
     properties = [
         "Type=exec",
@@ -138,8 +141,9 @@ def start_step(fetch: FetchUnit, environment: Mapping[str, str]) -> str:
     ]
     return f"""
 if systemctl is-active --quiet {fetch.unit} && cmp -s {fetch.job} {fetch.state}/job; then
-    say 'joining a download that is running'
+    say 'joining a download that is running: {what}'
 else
+    say 'downloading {what}'
     systemctl stop {fetch.unit} 2>/dev/null || :
     systemd-run --quiet --collect {" ".join(map(shlex.quote, arguments))} ||
         fail 'cannot start {fetch.unit}'

@@ -35,8 +35,9 @@ def downloads_started(plan: HostPlan) -> Generator[Any, None, None]:
     archive = release.start_release(plan, release.read_installed(answers))
     if archive:
         steps.append(archive)
-    if models.read_store(plan, answers):
-        steps.append(models.start_models(plan))
+    state = models.read_store(plan, answers)
+    if state:
+        steps.append(models.start_models(plan, state))
     if steps:
         yield Script(change_script(steps))
     else:

@@ -58,6 +58,9 @@ class StoreState:
     def __bool__(self) -> bool:
         return bool(self.missing or self.unwanted)
 
+    def __str__(self) -> str:
+        return ", ".join(self.missing) or f"nothing, removing {len(self.unwanted)} models"
+
 
 def read_store(plan: HostPlan, answers: Answers) -> StoreState:
     """Answers to `asked`.
@@ -104,10 +107,10 @@ def _unwanted(plan: HostPlan, found: Iterable[str]) -> list[str]:
     return sorted(stored & absent if plan.store.keep_unlisted else stored - wanted)
 
 
-def start_models(plan: HostPlan) -> str:
+def start_models(plan: HostPlan, state: StoreState) -> str:
     """A step that starts the host on its models; the service user and all it needs come with it."""
     files = map(put_file, store_files(plan))
-    start = start_step(models_unit(plan), plan.provision.environment)
+    start = start_step(models_unit(plan), str(state), plan.provision.environment)
     return "\n".join([*files, MAKE_ACCOUNT, start])
 
 
@@ -130,8 +133,9 @@ def models_present(plan: HostPlan) -> Generator[Any, None, None]:
     if not questions.keys() <= answers.keys():
         yield no_answer()
         return
-    if read_store(plan, answers):
-        yield Script(change_script([start_models(plan)]))
+    state = read_store(plan, answers)
+    if state:
+        yield Script(change_script([start_models(plan, state)]))
         yield Script(wait_script(models_unit(plan)))
     else:
         host.noop(f"{len(plan.models)} models are in the store")

@@ -76,7 +76,7 @@ def start_release(plan: HostPlan, found: InstalledReleases) -> str | None:
         f"mkdir -p {DOWNLOADS_DIR} || fail 'cannot write to {PREFIX} (is the disk full?)'",
         put_file(fetch_script()),
         put_file(job),
-        start_step(RELEASE_UNIT, plan.provision.environment),
+        start_step(RELEASE_UNIT, f"Ollama {release.version}", plan.provision.environment),
     ]
     return "\n".join(steps)
 

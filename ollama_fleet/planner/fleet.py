@@ -8,7 +8,7 @@ end leaves the others where they are; with an earlier plan none moves that still
 that leaves something without a place are they packed anew, more tightly.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,7 +84,19 @@ def plan_fleet(
         wish_refusal(demand, count, options[demand], boards, best, needs)
         for demand, count in best.missing.items()
     ]
+    refusals += _contradictions(plans.values())
     return FleetPlan(plans, tuple(refusals), moved(previous, plans))
+
+
+def _contradictions(plans: Iterable[HostPlan]) -> Iterator[Refusal]:
+    """A model that a host is to have and not to have: only the plan knows, as wishes go anywhere."""
+    for plan in plans:
+        for model in plan.store.absent:
+            if model in plan.models:
+                what = (
+                    f"{model} is to be removed, but this host serves or keeps it; say one of both"
+                )
+                yield Refusal(f"hosts.{plan.host}.models.absent", what)
 
 
 def plan_host(name: str, spec: HostSpec, hardware: Hardware | None = None) -> HostPlan:

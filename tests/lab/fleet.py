@@ -46,6 +46,7 @@ class Fleet:
     user: str = "root"
     version: str = "0.32.15"
     wishes: list[dict[str, Any]] = field(default_factory=list)
+    mirror: str = MIRROR
 
     def add(self, host: str, *slices: dict[str, Any], **settings: Any) -> None:
         """Put `host` with these slices into the inventory."""
@@ -77,8 +78,8 @@ class Fleet:
             "ollama": {
                 "version": self.version,
                 "sha256_file": str(state / f"mirror/{RELEASES}/v{self.version}/sha256sum.txt"),
-                "release_url": f"{MIRROR}/{RELEASES}",
-                "registry": MIRROR,
+                "release_url": f"{self.mirror}/{RELEASES}",
+                "registry": self.mirror,
             },
             "hosts": self.hosts,
             **({"wishes": self.wishes} if self.wishes else {}),

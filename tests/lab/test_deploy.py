@@ -14,7 +14,7 @@ from tests.lab.fleet import ROOT, Fleet
 
 CHAT = {"name": "chat", "gpus": [0], "port": 11434, "models": ["qwen3:8b"], "context": 8192}
 CODE = {"name": "code", "gpus": [1], "port": 11435, "models": ["qwen2.5-coder:7b"]}
-OPERATIONS = ("Preflight", "Ollama", "Slices", "Models", "Verify")
+OPERATIONS = ("Preflight", "Downloads", "Ollama", "Slices", "Models", "Verify")
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,15 @@ def test_the_stock_ollama_unit_is_stopped_and_stays_so(fleet: Fleet, t1: str) ->
 
 
 @pytest.mark.parametrize(
-    "words", ["downloading", "unpacking", "Creating user", "starting ollama", "pulling", "Verify"]
+    "words",
+    [
+        "downloading",
+        "unpacking",
+        "Creating user",
+        "starting ollama",
+        "Start the downloads",
+        "Verify",
+    ],
 )
 def test_a_killed_run_is_made_good_by_the_next(fleet: Fleet, t1: str, words: str) -> None:
     """Killed at the moment at which it says `words`."""

@@ -120,14 +120,18 @@ def test_a_model_that_cannot_be_pulled_is_named(serving: Fleet) -> None:
     finally:
         serving.lab.clear("mirror", "mirror-truncating")
     assert run.code == 1
-    assert "cannot pull llama3.2:1b from 10.77.0.2/library/llama3.2:1b" in run.text
+    assert "llama3.2:1b: cannot fetch http://10.77.0.2/v2/library/llama3.2/blobs/" in run.text
     serving.add("t1", CHAT | {"models": ["qwen3:8b", "nothing-like-it"]}, CODE)
     run = serving.deploy()
-    assert run.code == 1 and "file does not exist" in run.text
+    assert (
+        run.code == 1
+        and "nothing-like-it:latest: http://10.77.0.2/v2/library/nothing-like-it has no latest"
+        in run.text
+    )
     serving.add("t1", chat, CODE)
     run = serving.deploy()
     assert run.code == 0, run.text
-    assert serving.sh("t1", "systemctl is-active ollama-loader.service || true") == "inactive"
+    assert serving.sh("t1", "systemctl is-active ollama-fetch-models.service || true") == "inactive"
     serving.add("t1", CHAT, CODE)
     assert serving.deploy().code == 0
 
@@ -171,8 +175,8 @@ def test_a_model_whose_blob_was_cut_is_fetched_again(serving: Fleet) -> None:
     )
     serving.sh("t1", f"truncate -s 10 {blob}")
     run = serving.deploy()
-    assert "Models | Fetch missing models" in run.changed(), run.text
-    assert run.code == 0
+    assert "Downloads | Start the downloads" in run.changed(), run.text
+    assert run.code == 0 and "was broken" in serving.sh("t1", "journalctl -u ollama-fetch-models")
     digest = blob.rpartition("sha256-")[2]
     assert serving.sh("t1", f"sha256sum {blob} | cut -d' ' -f1") == digest
 
@@ -183,7 +187,7 @@ SMALL = {"name": "small", "gpus": [0], "models": ["qwen3:0.6b"]}
 @pytest.mark.parametrize(
     ("fault", "where", "item", "words"),
     [
-        ("mirror-down", "mirror", SMALL, "cannot download http://10.77.0.2/"),
+        ("mirror-down", "mirror", SMALL, "Ollama-0.32.15: cannot fetch http://10.77.0.2/"),
         ("mirror-truncating", "mirror", SMALL, "Ollama here is unchanged"),
         ("disk-full", "t2", SMALL, "0.0 GiB are free at /var/lib/ollama/models"),
         ("disk-full", "t2", {**SMALL, "models": []}, "(is the disk full?)"),

@@ -8,9 +8,12 @@ import pytest
 from ollama_fleet.fetching import blobs_base
 from ollama_fleet.host.models import BLOBS, DIGESTS, SOUND, STORED, read_store
 from ollama_fleet.planner.delivery import LockedModel
+from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.questions import Answer
+from ollama_fleet.render import render_host
+from ollama_fleet.spec import Fleet, ModelsSpec
 from ollama_fleet.store import is_complete, parse_name
-from tests.unit.examples import host_plan
+from tests.unit.examples import bound, hardware, host_plan
 
 MANIFEST = json.dumps(
     {"config": {"digest": "sha256:aa", "size": 3}, "layers": [{"digest": "sha256:bb", "size": 7}]}
@@ -109,3 +112,34 @@ def test_a_mirror_stands_for_the_public_registry_only() -> None:
     assert blobs_base(parse_name("qwen3:8b"), registry) == base
     assert blobs_base(parse_name("hf.co/u/r:Q4"), registry) == "https://hf.co/v2/u/r"
     assert blobs_base(parse_name("qwen3"), None) == "https://registry.ollama.ai/v2/library/qwen3"
+
+
+def test_a_model_is_not_to_be_there_and_gone() -> None:
+    """Also where only the plan puts it on the host."""
+    fleet = Fleet.model_validate(
+        {
+            "version": 1,
+            "models": {"absent": ["qwen3:8b"]},
+            "wishes": [{"model": "qwen3:8b"}],
+            "hosts": {"a": {"gpus": [{"model": "RTX 3090"}]}},
+        }
+    )
+    (refusal,) = plan_fleet(fleet).refusals
+    assert refusal.where == "hosts.a.models.absent" and "qwen3:8b is to be removed" in refusal.what
+
+
+@pytest.mark.parametrize("path", ["/home/x/models", "/tmp", "models", "/a/../b", "/data/x y", "/"])
+def test_a_store_is_where_services_see_it(path: str) -> None:
+    with pytest.raises(ValueError, match="path"):
+        ModelsSpec.model_validate({"path": path})
+
+
+def test_a_store_elsewhere_is_everywhere_the_same() -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"]}, models={"path": "/data/ollama"})
+    rendered = render_host(plan, bound(plan), hardware(1))
+    texts = {file.path: file.text for file in rendered.files}
+    assert "OLLAMA_MODELS=/data/ollama" in texts["/etc/systemd/system/ollama-a.service"]
+    assert "OLLAMA_MODELS=/data/ollama" in texts["/etc/systemd/system/ollama-loader.service"]
+    assert "d /data/ollama/blobs 0755" in texts["/etc/tmpfiles.d/ollama.conf"]
+    assert "store /data/ollama\n" in texts["/etc/ollama/fetch-models"]
+    assert "/var/lib/ollama/models" not in "".join(texts.values())
