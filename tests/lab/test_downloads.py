@@ -70,7 +70,7 @@ def eight(lab: Lab, fleet: Fleet, origin: Origin) -> Iterator[Fleet]:
     """A bare host of eight GPUs, and a slow origin."""
     fleet.add(bare(lab, "dl1", "8x-rtx3090"), *EIGHT)
     fleet.mirror = origin.url
-    origin.serve("25k")
+    origin.serve("30k")
     yield fleet
     origin.serve("0")
 
