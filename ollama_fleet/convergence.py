@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ollama_fleet.render import UNIT_DIR, HostFile, Rendered
+from ollama_fleet.render import Rendered
+from ollama_fleet.templating import UNIT_DIR, HostFile
 
 STOCK_UNIT = "ollama.service"
 MANIFEST = "/var/lib/ollama/manifest"
@@ -121,4 +122,6 @@ def _makes_account(file: HostFile) -> bool:
 
 def _unit_of(path: str) -> str | None:
     directory, _, name = path.rpartition("/")
-    return name if directory == UNIT_DIR and name.endswith((".service", ".target")) else None
+    return (
+        name if directory == UNIT_DIR and name.endswith((".service", ".target", ".timer")) else None
+    )

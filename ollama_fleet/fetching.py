@@ -144,7 +144,7 @@ if systemctl is-active --quiet {fetch.unit} && cmp -s {fetch.job} {fetch.state}/
     say 'joining a download that is running: {what}'
 else
     say 'downloading {what}'
-    systemctl stop {fetch.unit} 2>/dev/null || :
+    systemctl stop {fetch.unit} ollama-scrub.service 2>/dev/null || :
     systemd-run --quiet --collect {" ".join(map(shlex.quote, arguments))} ||
         fail 'cannot start {fetch.unit}'
 fi"""

@@ -3,37 +3,19 @@ reading templates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB, models_job
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig import layout, parted
 from ollama_fleet.mig.instances import MIG_ROWS
 from ollama_fleet.mig.script import WATCHERS
 from ollama_fleet.planner import plan as names
-from ollama_fleet.planner.place import COMMON_ENVIRONMENT
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
+from ollama_fleet.render_store import loader_unit, scrub_files, store_files
+from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, ready, render
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-UNIT_DIR = "/etc/systemd/system"
 DEVICES_SCRIPT = f"{names.PREFIX}/libexec/ollama-devices"
 GPUS_SCRIPT = layout.GPUS_SCRIPT
-MARKER = "Managed by Ollama Fleet"
 NO_HARDWARE = Hardware()
-
-
-@dataclass(frozen=True)
-class HostFile:
-    """A file that we own on a host. A change of it restarts `restarts`, if that is a unit."""
-
-    path: str
-    text: str
-    mode: str = "0644"
-    restarts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,8 @@ def render_host(
     files = [*_common_files(plan, bound, GPUS_SCRIPT if gpu_files else None), *gpu_files]
     for previous, item in zip([None, *bound], bound, strict=False):
         files += _slice_files(plan, item, previous, hardware)
-    units = (names.TARGET, *(item.plan.unit for item in bound))
+    timers = (names.SCRUB_TIMER,) if plan.store.scrub else ()
+    units = (names.TARGET, *(item.plan.unit for item in bound), *timers)
     return Rendered(tuple(files), units)
 
 
@@ -65,8 +48,8 @@ def render_gpus(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware)
 def gpu_files(plan: HostPlan, bound: Sequence[BoundSlice], hardware: Hardware) -> list[HostFile]:
     """The same files for a change, which also needs them where nothing is wanted any more: what is
     set from earlier has to be taken back."""
-    text = _render("ollama-gpus.j2", lines=layout.layout_lines(plan, bound, hardware))
-    script = _render(
+    text = render("ollama-gpus.j2", lines=layout.layout_lines(plan, bound, hardware))
+    script = render(
         "ollama-gpus.sh.j2",
         layout=layout.LAYOUT_FILE,
         mig_rows=MIG_ROWS,
@@ -86,68 +69,22 @@ def _common_files(
 ) -> list[HostFile]:
     nodes = sorted({node for item in bound for node in item.devices})
     minors = sorted(int(n[11:]) for n in nodes if n[11:].isdigit())
-    devices = _render(
+    devices = render(
         "ollama-devices.service.j2",
         script=DEVICES_SCRIPT,
         gpus_script=gpus_script,
         watchers=WATCHERS,
     )
     persistence = plan.provision.driver.manage
-    script = _render("ollama-devices.sh.j2", nodes=nodes, minors=minors, persistence=persistence)
+    script = render("ollama-devices.sh.j2", nodes=nodes, minors=minors, persistence=persistence)
     return [
         *store_files(plan),
         HostFile(DEVICES_SCRIPT, script, mode="0755"),
         HostFile(f"{UNIT_DIR}/{names.DEVICES_UNIT}", devices),
-        HostFile(f"{UNIT_DIR}/{names.TARGET}", _render("ollama.target.j2")),
-        HostFile(f"{UNIT_DIR}/{names.LOADER_UNIT}", _loader_unit(plan)),
+        HostFile(f"{UNIT_DIR}/{names.TARGET}", render("ollama.target.j2")),
+        HostFile(f"{UNIT_DIR}/{names.LOADER_UNIT}", loader_unit(plan)),
+        *scrub_files(plan),
     ]
-
-
-def store_files(plan: HostPlan) -> list[HostFile]:
-    """What is needed to fill the store: the service user, its folders, how and what to download.
-
-    These come first of all, so that downloads run beside the rest.
-    """
-    return [
-        HostFile("/etc/sysusers.d/ollama.conf", _render("sysusers.conf.j2", **_paths(plan))),
-        HostFile(
-            "/etc/tmpfiles.d/ollama.conf",
-            _render("tmpfiles.conf.j2", directories=plan.directories, **_paths(plan)),
-        ),
-        fetch_script(),
-        HostFile(MODELS_JOB, models_job(plan)),
-    ]
-
-
-def fetch_script() -> HostFile:
-    """The program that downloads; the same for all hosts."""
-    return HostFile(FETCH_SCRIPT, _render("ollama-fetch.sh.j2"), mode="0755")
-
-
-def _paths(plan: HostPlan) -> dict[str, str]:
-    return {
-        "user": names.USER,
-        "state_dir": names.STATE_DIR,
-        "home_dir": names.HOME_DIR,
-        "models_dir": plan.store.path,
-        "cuda_cache_dir": names.CUDA_CACHE_DIR,
-    }
-
-
-def _loader_unit(plan: HostPlan) -> str:
-    environment = COMMON_ENVIRONMENT | {
-        "OLLAMA_HOST": f"127.0.0.1:{plan.loader_port}",
-        "OLLAMA_MODELS": plan.store.path,
-        "CUDA_VISIBLE_DEVICES": "-1",
-        **plan.provision.environment,
-    }
-    return _render(
-        "ollama-loader.service.j2",
-        **_paths(plan),
-        binary=plan.ollama.binary,
-        ready=_ready(plan.loader_port),
-        environment=environment,
-    )
 
 
 def _slice_files(
@@ -156,7 +93,7 @@ def _slice_files(
     unit = item.plan.unit
     whole = layout.whole_gpus([item], hardware)
     minors = [gpu.minor for gpu in hardware.gpus if gpu.pci_bus_id in whole]
-    text = _render(
+    text = render(
         "slice.service.j2",
         slice=item.plan,
         environment=item.unit_environment,
@@ -167,7 +104,7 @@ def _slice_files(
         user=names.USER,
         binary=plan.ollama.binary,
         release=_release_line(plan),
-        ready=_ready(item.plan.port),
+        ready=ready(item.plan.port),
         home_dir=names.HOME_DIR,
         cuda_cache_dir=names.CUDA_CACHE_DIR,
         devices_unit=names.DEVICES_UNIT,
@@ -175,7 +112,7 @@ def _slice_files(
     )
     files = [HostFile(f"{UNIT_DIR}/{unit}", text, restarts=unit)]
     if previous:
-        order = _render("slice-order.conf.j2", previous_unit=previous.plan.unit)
+        order = render("slice-order.conf.j2", previous_unit=previous.plan.unit)
         files.append(HostFile(f"{UNIT_DIR}/{unit}.d/10-order.conf", order))
     return files
 
@@ -184,35 +121,3 @@ def _release_line(plan: HostPlan) -> str:
     """Names the archives, so that another archive of the same version restarts the slice, too."""
     sums = ", ".join(f"{arch} {digest}" for arch, digest in sorted(plan.ollama.sha256.items()))
     return f"Ollama {plan.ollama.version}, archive sha256: {sums}"
-
-
-def _ready(port: int) -> str:
-    """Shell for ExecStartPost: until the API answers, and no longer than the server lives."""
-    return (
-        f'until curl --noproxy "*" -fso /dev/null http://127.0.0.1:{port}/api/version; do '
-        "kill -0 $$MAINPID || exit 1; sleep 0.1; done; kill -0 $$MAINPID"
-    )
-
-
-def unit_quote(text: str) -> str:
-    """`text` as one word of a systemd unit: quoted, and safe from specifiers and escapes."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{escaped}"'
-
-
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # units and scripts, not HTML
-    )
-    environment.filters["unit_quote"] = unit_quote
-    return environment
-
-
-def _render(template: str, **values: Any) -> str:
-    return _templates().get_template(template).render(**values)

@@ -37,6 +37,11 @@ class ModelsSpec(Spec):
         None,
         description="false: remove every model that neither a slice nor `extra` names. Default true.",
     )
+    scrub: bool | None = Field(
+        None,
+        description="Hash every model once a week, when the disk is idle, and fetch what is broken anew. "
+        "Default true.",
+    )
     path: Folder | None = Field(
         None,
         description="Folder of the store, on a disk that is large enough, not below /home, /root, /tmp "

@@ -17,8 +17,9 @@ from ollama_fleet.inventory import ollama_settings
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
-from ollama_fleet.render import TEMPLATES, render_host
+from ollama_fleet.render import render_host
 from ollama_fleet.spec import Fleet
+from ollama_fleet.templating import TEMPLATES
 
 DEFAULTS = TEMPLATES.parent / "group_data" / "all.py"
 NOTE = "STAND-INS.txt"

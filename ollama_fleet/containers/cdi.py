@@ -5,7 +5,7 @@ was installed, but not when MIG instances change: whoever changes those runs `re
 older toolkit we install a boot unit of our own.
 """
 
-from ollama_fleet.render import MARKER, UNIT_DIR, HostFile
+from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile
 
 REFRESH_UNIT = "nvidia-cdi-refresh.service"
 # Not named ollama-*: those are slices, and what is not planned among them is removed.

@@ -9,7 +9,7 @@ import re
 import tomllib
 from typing import Any
 
-from ollama_fleet.render import MARKER
+from ollama_fleet.templating import MARKER
 
 # The plugin that holds the runtimes, by version of the configuration.
 PLUGINS = {2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}

@@ -8,7 +8,7 @@ from ollama_fleet.containers.packages import BASE, PACKAGES, number
 from ollama_fleet.containers.state import ContainerState, Docker
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import ToolkitRequest
-from ollama_fleet.render import HostFile
+from ollama_fleet.templating import HostFile
 
 # Shell, or a file to write.
 Step = str | HostFile

@@ -10,7 +10,7 @@ import shlex
 from ollama_fleet.catalogue.distribution import packager_of, words_of
 from ollama_fleet.containers.cdi import own_unit
 from ollama_fleet.planner.provision import ToolkitRequest
-from ollama_fleet.render import MARKER, HostFile
+from ollama_fleet.templating import MARKER, HostFile
 
 BASE = "nvidia-container-toolkit-base"
 # In the order in which they are named to people; all of one version.

@@ -15,7 +15,7 @@ from ollama_fleet.driver.flavour import version_key
 from ollama_fleet.driver.state import State
 from ollama_fleet.driver.target import Target, distribution_of
 from ollama_fleet.planner.plan import HostPlan
-from ollama_fleet.render import TEMPLATES, HostFile
+from ollama_fleet.templating import TEMPLATES, HostFile
 
 # A large model comes from a slow disk; after that it is no driver that works.
 LOAD_TIMEOUT_S = 600

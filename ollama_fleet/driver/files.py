@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection
 
 from ollama_fleet.driver.flavour import NVLINK5_IDS
-from ollama_fleet.render import MARKER, HostFile
+from ollama_fleet.templating import MARKER, HostFile
 
 # Its presence says that we manage the driver of this host.
 BLACKLIST = "/etc/modprobe.d/ollama-fleet-nvidia.conf"

@@ -14,7 +14,7 @@ from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import HostFile
+from ollama_fleet.templating import HostFile
 
 
 def asked(plan: HostPlan) -> dict[str, str]:

@@ -25,7 +25,8 @@ from ollama_fleet.mig.script import change_steps, keep_previous
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import MARKER, HostFile, gpu_files
+from ollama_fleet.render import gpu_files
+from ollama_fleet.templating import MARKER, HostFile
 
 
 def asked(plan: HostPlan) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, put_file
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import store_files
+from ollama_fleet.render_store import store_files
 from ollama_fleet.store import parse_name, wanted_blobs
 
 BLOBS = "blobs"

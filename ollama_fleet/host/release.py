@@ -21,7 +21,8 @@ from ollama_fleet.host.scripts import Script, change_script, put_file
 from ollama_fleet.planner.plan import PREFIX, HostPlan, Release
 from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import HostFile, fetch_script
+from ollama_fleet.render_store import fetch_script
+from ollama_fleet.templating import HostFile
 
 CURRENT = f"{PREFIX}/current"
 COMMAND = "/usr/local/bin/ollama"

@@ -11,7 +11,7 @@ from typing import Any
 from pyinfra.api import Host, State, StringCommand
 
 from ollama_fleet.host.memory import forget
-from ollama_fleet.render import MARKER, HostFile
+from ollama_fleet.templating import MARKER, HostFile
 
 # Only root can open it: whoever can open a file can lock it.
 RUN_DIR = "/run/ollama-fleet"

@@ -27,14 +27,16 @@ from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
 from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
-from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, USER, HostPlan
+from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, SCRUB_TIMER, USER, HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import DEVICES_SCRIPT, MARKER, UNIT_DIR, HostFile, render_host
+from ollama_fleet.render import DEVICES_SCRIPT, render_host
+from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile
 
 OWNED = (
     f"{UNIT_DIR}/ollama-*.service",
     f"{UNIT_DIR}/ollama-*.service.d/*.conf",
     f"{UNIT_DIR}/ollama.target",
+    f"{UNIT_DIR}/{SCRUB_TIMER}",
     "/etc/sysusers.d/ollama.conf",
     "/etc/tmpfiles.d/ollama.conf",
     FETCH_SCRIPT,
@@ -50,7 +52,7 @@ UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemo
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
-    units = ("ollama.target", *(item.unit for item in plan.slices))
+    units = ("ollama.target", SCRUB_TIMER, *(item.unit for item in plan.slices))
     paths = " ".join(path for path, _ in plan.directories)
     owned = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in plan.directories)
     return {

@@ -27,12 +27,14 @@ class LockedModel:
 class StorePlan:
     """A host's model store: its folder, what must not be in it, and what a name means exactly.
 
-    Models that are in no list stay, unless `keep_unlisted` is False.
+    Models that are in no list stay, unless `keep_unlisted` is False. `scrub`: every blob is hashed
+    once a week.
     """
 
     path: str = MODELS_DIR
     absent: tuple[str, ...] = ()
     keep_unlisted: bool = True
+    scrub: bool = True
     locked: tuple[LockedModel, ...] = ()
 
     def lock_of(self, model: str) -> LockedModel | None:
@@ -54,9 +56,8 @@ def store_of(fleet: "Fleet", spec: "HostSpec") -> StorePlan:
     return StorePlan(
         path=next((level.path for level in levels if level.path), MODELS_DIR),
         absent=_names(model for level in levels for model in level.absent or ()),
-        keep_unlisted=next(
-            (level.keep_unlisted for level in levels if level.keep_unlisted is not None), True
-        ),
+        keep_unlisted=_first([level.keep_unlisted for level in levels], True),
+        scrub=_first([level.scrub for level in levels], True),
     )
 
 
@@ -73,6 +74,10 @@ def downloads_of(fleet: "Fleet", spec: "HostSpec") -> Downloads:
         parallel=next((level.parallel for level in levels if level.parallel), Downloads.parallel),
         rate_bytes_s=int(rate * MIB) if rate else None,
     )
+
+
+def _first(said: Iterable[bool | None], otherwise: bool) -> bool:
+    return next((value for value in said if value is not None), otherwise)
 
 
 def _names(models: Iterable[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ STORE_FOLDERS = ("blobs", "manifests", "fetch", "quarantine")
 TARGET = "ollama.target"
 DEVICES_UNIT = "ollama-devices.service"
 LOADER_UNIT = "ollama-loader.service"
+SCRUB_TIMER = "ollama-scrub.timer"
 
 
 @dataclass(frozen=True)

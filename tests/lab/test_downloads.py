@@ -115,7 +115,7 @@ def whole_files(fleet: Fleet) -> list[list[str]]:
     """`size digest` of what is in the store; nothing else but what it needs is there."""
     rows = fleet.sh("dl1", f"cd {STORE}/blobs && stat -c '%s %n' * | sed 's/sha256-//'")
     left = fleet.sh("dl1", f"ls {STORE}/fetch; ls /opt/ollama/download")
-    assert left.split() == ["sound"]
+    assert left.split() == ["lock", "sound"]
     return [line.split() for line in rows.splitlines()]
 
 
@@ -145,6 +145,23 @@ def test_a_corrupt_blob_is_put_aside_and_fetched_again(served: Fleet) -> None:
     sums = served.sh("dl2", f"sha256sum {blob} {STORE}/quarantine/{name} | cut -c 1-64")
     digest = name.removeprefix("sha256-")
     assert [line == digest for line in sums.split()] == [True, False]
+    assert served.deploy().changed() == {}
+
+
+def test_a_weekly_look_finds_what_rotted(served: Fleet) -> None:
+    """Content that changed while size and time did not: only hashing tells."""
+    assert served.sh("dl2", "systemctl is-active ollama-scrub.timer") == "active"
+    blob = weights(served)
+    served.sh(
+        "dl2",
+        f"touch -r {blob} /tmp/time && printf X | dd of={blob} bs=1 seek=5000 conv=notrunc "
+        f"status=none && touch -r /tmp/time {blob}",
+    )
+    assert served.deploy().code == 0
+    served.sh("dl2", "systemctl start ollama-scrub.service")
+    assert "was broken" in served.sh("dl2", "journalctl -u ollama-scrub")
+    digest = blob.rpartition("sha256-")[2]
+    assert served.sh("dl2", f"sha256sum {blob} | cut -d ' ' -f 1") == digest
     assert served.deploy().changed() == {}
 
 

@@ -14,7 +14,7 @@ from ollama_fleet.containers.state import ContainerState, questions, read_state
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import Provision, ToolkitRequest
 from ollama_fleet.questions import Answer
-from ollama_fleet.render import HostFile
+from ollama_fleet.templating import HostFile
 
 DAEMON_JSON = '{\n    "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}\n}'
 ALL = "".join(f"installed {name} 1.20.0-1\n" for name in packages.PACKAGES)

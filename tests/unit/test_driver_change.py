@@ -15,7 +15,7 @@ from ollama_fleet.driver.decision import decide
 from ollama_fleet.driver.state import State
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import DriverRequest, Provision
-from ollama_fleet.render import TEMPLATES
+from ollama_fleet.templating import TEMPLATES
 from tests.unit.driver_hosts import bare, driven, managed
 from tests.unit.examples import host_plan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.render import TEMPLATES
+from ollama_fleet.templating import TEMPLATES
 
 RUNNING = (TEMPLATES / "driver" / "running.sh").read_text(encoding="utf-8")
 PRELUDE = 'set -eu\nsay() { echo "$*"; }\nwork=$PWD\nLOAD_TIMEOUT=9\n'

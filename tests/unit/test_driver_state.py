@@ -14,7 +14,7 @@ from ollama_fleet.driver.questions import QUESTIONS, questions
 from ollama_fleet.driver.state import Package, State, read_state
 from ollama_fleet.planner.provision import DriverRequest
 from ollama_fleet.questions import Answer
-from ollama_fleet.render import TEMPLATES
+from ollama_fleet.templating import TEMPLATES
 
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (x@y)"
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue Sep 23 09:55:41 2025"

@@ -29,7 +29,8 @@ from ollama_fleet.mig.script import STOPPED, WATCHERS, change_steps
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan, MigSeat
 from ollama_fleet.questions import Answer
-from ollama_fleet.render import MARKER, Rendered, render_gpus, render_host
+from ollama_fleet.render import Rendered, render_gpus, render_host
+from ollama_fleet.templating import MARKER
 from tests.unit.examples import UUIDS, gpu, host_plan
 from tests.unit.examples import hardware as without_mig
 

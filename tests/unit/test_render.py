@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.render import Rendered, render_host, unit_quote
+from ollama_fleet.render import Rendered, render_host
+from ollama_fleet.templating import unit_quote
 from tests.unit.examples import UUIDS, bound, host_plan
 
 CHAT = {"name": "chat", "gpus": [0], "models": ["qwen3:8b"]}
