@@ -145,6 +145,7 @@ if systemctl is-active --quiet {fetch.unit} && cmp -s {fetch.job} {fetch.state}/
 else
     say 'downloading {what}'
     systemctl stop {fetch.unit} ollama-scrub.service 2>/dev/null || :
+    rm -rf {fetch.state}/items {fetch.state}/job
     systemd-run --quiet --collect {" ".join(map(shlex.quote, arguments))} ||
         fail 'cannot start {fetch.unit}'
 fi"""
@@ -153,6 +154,8 @@ fi"""
 def wait_script(fetch: FetchUnit) -> str:
     """Shell that shows how far a unit is until it is over, and fails if it did not do its job.
 
-    It takes no lock and changes nothing: it may be cut off at any time.
+    It takes no lock and changes nothing: it may be cut off at any time. It reads what the unit wrote,
+    and so with no more rights than the unit had.
     """
-    return f"exec {FETCH_SCRIPT} wait {fetch.unit} {fetch.state}\n"
+    who = f"setpriv --reuid={fetch.user} --regid={fetch.user} --init-groups " if fetch.user else ""
+    return f"exec {who}{FETCH_SCRIPT} wait {fetch.unit} {fetch.state}\n"

@@ -6,15 +6,35 @@ Part of `spec`, which says the rest; imports only the rules.
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
-from ollama_fleet.spec_rules import slice_rules, wish_rules
+from ollama_fleet.spec_rules import rule_broken, slice_rules, wish_rules
 
 MADE_NAME = 26  # leaves room for -2, -3, … of further replicas on one host
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Model = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=200)]
+
+
+def _plain_path(name: str) -> str:
+    if any(part.strip(".") == "" for part in name.split("/")):
+        raise rule_broken((), f"{name} is no model's name: a part of it is empty or only dots")
+    return name
+
+
+Model = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", max_length=200),
+    AfterValidator(_plain_path),
+]
 Index = Annotated[StrictInt, Field(ge=0, le=255)]
 
 # What a server is told; slices and wishes say it alike.

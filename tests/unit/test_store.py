@@ -143,3 +143,9 @@ def test_a_store_elsewhere_is_everywhere_the_same() -> None:
     assert "d /data/ollama/blobs 0755" in texts["/etc/tmpfiles.d/ollama.conf"]
     assert "store /data/ollama\n" in texts["/etc/ollama/fetch-models"]
     assert "/var/lib/ollama/models" not in "".join(texts.values())
+
+
+@pytest.mark.parametrize("name", ["a/../../etc:1", "a//b", "a/./b:1", "a/.."])
+def test_a_model_s_name_leads_nowhere_else(name: str) -> None:
+    with pytest.raises(ValueError, match="is no model's name"):
+        ModelsSpec.model_validate({"extra": [name]})
