@@ -1,5 +1,6 @@
 """The lab's hosts; they are in lab.yml beside this file, `lab up` starts them."""
 
-from ollama_fleet.inventory import load
+from ollama_fleet.inventory import load, mirrors_among
 
 hosts = load(__file__)
+mirrors = mirrors_among(hosts)

@@ -1,5 +1,6 @@
 """This very machine, without SSH; it is described in local.yml beside this file."""
 
-from ollama_fleet.inventory import load
+from ollama_fleet.inventory import load, mirrors_among
 
 hosts = load(__file__)
+mirrors = mirrors_among(hosts)

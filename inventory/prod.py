@@ -1,5 +1,6 @@
 """Your fleet: describe it in prod.yml beside this file."""
 
-from ollama_fleet.inventory import load
+from ollama_fleet.inventory import load, mirrors_among
 
 hosts = load(__file__)
+mirrors = mirrors_among(hosts)

@@ -18,10 +18,12 @@ import click
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.planner.fleet import plan_fleet
+from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec import Fleet, HostSpec, OllamaSpec, SshSpec
+from ollama_fleet.sources import sources_at
+from ollama_fleet.spec import Fleet, HostSpec, MirrorSpec, OllamaSpec, SshSpec
 from ollama_fleet.yamlfile import YamlFile
 
 HostTuple = tuple[str, dict[str, Any]]
@@ -55,33 +57,69 @@ def hosts_from(data: dict[str, Any], inventory_py: str) -> list[HostTuple]:
     return hosts
 
 
+def mirrors_among(hosts: list[HostTuple]) -> list[HostTuple]:
+    """Those of `hosts` that run a mirror: pyinfra's group `mirrors`."""
+    return [(name, data) for name, data in hosts if "mirror_plan" in data]
+
+
 def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
-    """One pyinfra host tuple per host of `inventory`, beside which relative paths and the kept plan lie."""
+    """One pyinfra host tuple per machine of `inventory`, beside which relative paths and the kept plan
+    lie; those of mirrors come first."""
     plans = plan_fleet(fleet, previous=read_kept(inventory)).required().hosts
-    return [
-        (_pyinfra_name(name, spec), _host_data(plans[name], spec, fleet, inventory.parent))
+    mirrors = mirrors_of(fleet)
+    on_hosts = {mirror.host: mirror for mirror in mirrors.values()}
+    own = [
+        (_pyinfra_name(name, spec), _mirror_data(mirrors[name], spec, fleet, inventory.parent))
+        for name, spec in fleet.mirrors.items()
+        if name in mirrors and spec.host is None
+    ]
+    return own + [
+        (
+            _pyinfra_name(name, spec),
+            _host_data(plans[name], on_hosts.get(name), spec, fleet, inventory.parent),
+        )
         for name, spec in fleet.hosts.items()
     ]
 
 
-def _pyinfra_name(name: str, spec: HostSpec) -> str:
+def _pyinfra_name(name: str, spec: HostSpec | MirrorSpec) -> str:
     return "@local" if spec.connection == "local" else name
 
 
 def ollama_settings(fleet: Fleet, spec: HostSpec, directory: Path) -> dict[str, Any]:
     """What the inventory says of a host's Ollama, by the names that group_data/all.py uses."""
-    return _ollama_data(_over(fleet.ollama, spec.ollama), directory)
+    said = _over(fleet.ollama, spec.ollama)
+    if url := mirror_url(fleet, spec):
+        near = sources_at(url)
+        said = _over(OllamaSpec(release_url=near.releases, registry=near.models), said)
+    return _ollama_data(said, directory)
 
 
-def _host_data(plan: HostPlan, spec: HostSpec, fleet: Fleet, directory: Path) -> dict[str, Any]:
-    where = f"hosts.{plan.host}"
+def _host_data(
+    plan: HostPlan, mirror: MirrorPlan | None, spec: HostSpec, fleet: Fleet, directory: Path
+) -> dict[str, Any]:
+    return {
+        "plan": plan,
+        **({"mirror_plan": mirror} if mirror else {}),
+        **ollama_settings(fleet, spec, directory),
+        **_reached(plan.host, spec, fleet, directory, f"hosts.{plan.host}"),
+    }
+
+
+def _mirror_data(
+    mirror: MirrorPlan, spec: MirrorSpec, fleet: Fleet, directory: Path
+) -> dict[str, Any]:
+    reached = _reached(mirror.name, spec, fleet, directory, f"mirrors.{mirror.name}")
+    return {"mirror_plan": mirror, **reached}
+
+
+def _reached(
+    name: str, spec: HostSpec | MirrorSpec, fleet: Fleet, directory: Path, where: str
+) -> dict[str, Any]:
+    """How pyinfra gets to a machine, and to root there."""
     ssh = _over(fleet.ssh, spec.ssh)
-    data: dict[str, Any] = {"plan": plan, **ollama_settings(fleet, spec, directory)}
-    if spec.connection == "ssh":
-        data |= _ssh_data(plan.host, spec, ssh, directory, where)
-    if ssh.sudo:
-        data["_sudo"] = True
-    return data
+    data = _ssh_data(name, spec, ssh, directory, where) if spec.connection == "ssh" else {}
+    return data | ({"_sudo": True} if ssh.sudo else {})
 
 
 def _over(base: Part, over: Part) -> Part:
@@ -115,7 +153,7 @@ def _sums(path: Path) -> dict[str, str]:
 
 
 def _ssh_data(
-    name: str, spec: HostSpec, ssh: SshSpec, directory: Path, where: str
+    name: str, spec: HostSpec | MirrorSpec, ssh: SshSpec, directory: Path, where: str
 ) -> dict[str, Any]:
     data: dict[str, Any] = {
         "ssh_hostname": spec.address or name,

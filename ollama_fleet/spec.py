@@ -1,7 +1,7 @@
 """What a person writes about a fleet: the pydantic models of the inventory YAML.
 
-Every key has its description here, in `spec_servers` or in `spec_nvidia`, once: validation, the JSON
-Schema and the reference page are made from these classes. Imports the catalogue, but no planner and
+Every key has its description here or in one of `spec_*`, once: validation, the JSON Schema and the
+reference page are made from these classes. Imports the catalogue, but no planner and
 no pyinfra; touches no host.
 """
 
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ollama_fleet import catalogue
 from ollama_fleet.spec_delivery import DownloadsSpec, ModelsSpec
 from ollama_fleet.spec_fleet_rules import fleet_rules
+from ollama_fleet.spec_mirrors import MirrorChoice, MirrorSpec, fleet_mirror_rules
 from ollama_fleet.spec_nvidia import (
     DrainTimeout,
     Driver,
@@ -29,12 +30,12 @@ from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_
 from ollama_fleet.spec_servers import (
     Index,
     MigSpec,
-    Port,
     ServerSpec,
     SliceSpec,
     Spec,
     WishSpec,
 )
+from ollama_fleet.spec_ssh import Address, Connection, Ssh, SshSpec
 
 __all__ = [
     "FIRST_RESERVED_PORT",
@@ -44,6 +45,7 @@ __all__ = [
     "GpuSpec",
     "HostSpec",
     "MigSpec",
+    "MirrorSpec",
     "ModelsSpec",
     "OllamaSpec",
     "ServerSpec",
@@ -53,24 +55,9 @@ __all__ = [
     "fleet_schema",
 ]
 
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s'\"]+$")]
-
-
-class SshSpec(Spec):
-    """How a host is reached."""
-
-    user: str | None = Field(None, description="Login name; default: what ssh itself would use.")
-    port: Port | None = Field(None, description="SSH port; default 22.")
-    key: str | None = Field(
-        None, description="Private key file, relative to this inventory; default: agent and ~/.ssh."
-    )
-    known_hosts: str | None = Field(
-        None, description="File of known host keys, relative to this inventory."
-    )
-    sudo: bool | None = Field(
-        None, description="Become root with passwordless sudo after logging in as another user."
-    )
 
 
 class OllamaSpec(Spec):
@@ -107,11 +94,9 @@ class GpuSpec(Spec):
 class HostSpec(Spec):
     """One host: how to reach it, what it has, what it serves."""
 
-    address: str | None = Field(None, description="Name or address; default: the host's own key.")
-    connection: Literal["ssh", "local"] = Field(
-        "ssh", description="'local' deploys to the machine that pyinfra runs on."
-    )
-    ssh: SshSpec = Field(default=SshSpec(), description="How it is reached; over the fleet's ssh.")
+    address: Address = None
+    connection: Connection = "ssh"
+    ssh: Ssh = SshSpec()
     gpus: list[GpuSpec] | None = Field(
         None, description="The GPUs it should have, in PCI order; default: whatever is found."
     )
@@ -142,6 +127,7 @@ class HostSpec(Spec):
         default=DownloadsSpec(), description="Differs from the fleet's here."
     )
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Differs from the fleet's here.")
+    mirror: MirrorChoice = None
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None
@@ -186,6 +172,10 @@ class Fleet(Spec):
     downloads: DownloadsSpec = Field(
         default=DownloadsSpec(), description="How every host downloads."
     )
+    mirrors: dict[HostName, MirrorSpec] = Field(
+        default={}, description="Machines through which the hosts fetch everything, by name."
+    )
+    mirror: MirrorChoice = None
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None
@@ -203,14 +193,14 @@ class Fleet(Spec):
     wishes: list[WishSpec] = Field(
         default=[], description="What the fleet shall serve, on whichever hosts have room."
     )
-    hosts: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], HostSpec],
-        Field(min_length=1),
-    ] = Field(description="Every host by its name.")
+    hosts: Annotated[dict[HostName, HostSpec], Field(min_length=1)] = Field(
+        description="Every host by its name."
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> "Fleet":
         fleet_rules(self)
+        fleet_mirror_rules(self)
         return self
 
 

@@ -191,4 +191,5 @@ def _images(state: ContainerState) -> list[Step]:
 
 
 def _proxy(plan: HostPlan) -> list[Step]:
-    return [packages.proxy_step(plan.provision.proxy)] if plan.provision.proxy else []
+    environment = plan.provision.environment
+    return [packages.proxy_step(environment)] if environment else []

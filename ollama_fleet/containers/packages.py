@@ -6,6 +6,7 @@ A key is trusted by its full fingerprint only.
 import hashlib
 import re
 import shlex
+from collections.abc import Mapping
 
 from ollama_fleet.catalogue.distribution import packager_of, words_of
 from ollama_fleet.containers.cdi import own_unit
@@ -102,13 +103,9 @@ def _rpm_source(repository: str) -> str:
     )
 
 
-def proxy_step(proxy: str) -> str:
-    """Shell: everything that the script fetches goes through `proxy`."""
-    quoted = shlex.quote(proxy)
-    return (
-        f"export http_proxy={quoted} https_proxy={quoted} no_proxy=localhost,127.0.0.1,::1\n"
-        "export HTTPS_PROXY=$https_proxy"
-    )
+def proxy_step(environment: Mapping[str, str]) -> str:
+    """Shell: everything that the script fetches goes through the proxy of `environment`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
 
 
 def key_step(kind: str, request: ToolkitRequest) -> str:

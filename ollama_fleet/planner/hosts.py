@@ -10,6 +10,7 @@ from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.devices import Device, Kind, gpus_of, position_of
 from ollama_fleet.planner.explicit import seat_slice, slice_notes, slice_refusal
 from ollama_fleet.planner.memory import GpuMemory
+from ollama_fleet.planner.mirror import mirror_url
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
@@ -82,7 +83,7 @@ def host_plan(
         mig=_layouts(host, board),
         reserved=tuple(spec.reserved),
         notes=(*host.notes, *_short_contexts(wished)),
-        provision=provision_of(fleet, spec),
+        provision=provision_of(fleet, spec, mirror_url(fleet, spec)),
         store=store,
         downloads=downloads_of(fleet, spec),
     )

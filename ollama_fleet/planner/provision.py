@@ -5,7 +5,11 @@ for, not how it is done.
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ollama_fleet.sources import PUBLIC, sources_at
 
 if TYPE_CHECKING:
     from ollama_fleet.spec import Fleet, HostSpec
@@ -29,7 +33,7 @@ class DriverRequest:
     flavour: str = "auto"
     secure_boot: str = "fail"
     replace: bool = False
-    repository: str = "https://developer.download.nvidia.com/compute/cuda/repos"
+    repository: str = PUBLIC.driver
     key_fingerprint: str | None = None
     key: str | None = None
 
@@ -43,7 +47,7 @@ class ToolkitRequest:
 
     install: bool | None = None
     version: str = "1.20.0"
-    repository: str = "https://nvidia.github.io/libnvidia-container"
+    repository: str = PUBLIC.container_toolkit
     key_fingerprint: str | None = None
     key: str | None = None
 
@@ -69,7 +73,7 @@ class Provision:
 
     `container_runtime` "docker" installs it; None uses what is there. `reboot`: auto, ask, never;
     None: auto where no slice of ours runs, never on a host that serves. `proxy` is for everything
-    that the host fetches.
+    that the host fetches, but for what comes from `mirror`, the address of one.
     """
 
     driver: DriverRequest = DriverRequest()
@@ -77,6 +81,7 @@ class Provision:
     container_runtime: str | None = None
     reboot: str | None = None
     proxy: str | None = None
+    mirror: str | None = None
     settings: tuple[GpuSettings, ...] = ()
     drain_timeout_s: int = 120
 
@@ -86,17 +91,24 @@ class Provision:
         if self.proxy is None:
             return {}
         names = ("http_proxy", "https_proxy", "HTTPS_PROXY")
-        direct = dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1")
+        mirror = (urlsplit(self.mirror).hostname,) if self.mirror else ()
+        near = ",".join(("localhost", "127.0.0.1", "::1", *filter(None, mirror)))
+        direct = dict.fromkeys(("no_proxy", "NO_PROXY"), near)
         return dict.fromkeys(names, self.proxy) | direct
 
 
-def provision_of(fleet: "Fleet", spec: "HostSpec") -> Provision:
-    """What an inventory asks of one host: the host's own keys over the fleet's, key by key."""
+def provision_of(fleet: "Fleet", spec: "HostSpec", mirror: str | None = None) -> Provision:
+    """What an inventory asks of one host: the host's own keys over the fleet's, key by key, and both
+    over what lies on the mirror at the address `mirror`."""
     both = (fleet, spec)
+    near = sources_at(mirror) if mirror else None
+    driver = [SimpleNamespace(repository=near.driver)] if near else []
+    toolkit = [SimpleNamespace(repository=near.container_toolkit)] if near else []
     plain = ("container_runtime", "reboot", "proxy", "drain_timeout_s")
     return Provision(
-        driver=DriverRequest(**_given([level.driver for level in both])),
-        toolkit=ToolkitRequest(**_given([level.container_toolkit for level in both])),
+        driver=DriverRequest(**_given([*driver, *(level.driver for level in both)])),
+        toolkit=ToolkitRequest(**_given([*toolkit, *(level.container_toolkit for level in both)])),
+        mirror=mirror,
         settings=tuple(map(_settings, spec.gpu_settings)),
         **{key: value for key, value in _given(both).items() if key in plain},
     )

@@ -138,8 +138,8 @@ def test_a_proxy_with_a_password_is_refused_for_the_fleet_too() -> None:
 
 
 def test_an_inventory_in_plain_python_may_say_all_of_it() -> None:
-    """Every key of a host that is not about its connection or its release."""
-    elsewhere = {"address", "connection", "ssh", "ollama"}
+    """Every key of a host that is not about its connection, its release or where it fetches from."""
+    elsewhere = {"address", "connection", "ssh", "ollama", "mirror"}
     assert set(HOST_KEYS) == set(HostSpec.model_fields) - elsewhere
     assert set(HOST_KEYS) >= {key for key in Fleet.model_fields if key in HostSpec.model_fields} - {
         *elsewhere
