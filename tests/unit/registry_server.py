@@ -17,13 +17,14 @@ class Registry:
 
     A fault is a status (int), ("cut", N): N bytes and the connection is closed, ("short", N): N bytes
     are all there is, ("slow", bytes_per_s), or bytes that are sent instead. `log` has (method, path,
-    range) of each request.
+    range) of each request, `anew` the paths that were asked for past all caches.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[object]] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     log: list[tuple[str, str, str | None]] = field(default_factory=list)
+    anew: list[str] = field(default_factory=list)
     ranges: bool = True
     url: str = ""
 
@@ -71,6 +72,8 @@ def serving(registry: Registry) -> Iterator[Registry]:
 
         def answer(self, head: bool) -> None:
             registry.log.append((self.command, self.path, self.headers.get("Range")))
+            if self.headers.get("Cache-Control") == "no-cache":
+                registry.anew.append(self.path)
             waiting = registry.faults.get(self.path) if not head else None
             fault = waiting.pop(0) if waiting else None
             content = registry.files.get(self.path)

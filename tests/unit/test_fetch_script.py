@@ -137,6 +137,14 @@ def test_a_server_that_cannot_go_on_in_the_middle_starts_anew(host: Host) -> Non
     assert host.run_job(job) == {"m:1": ""}
 
 
+@pytest.mark.parametrize("fault", [b"x" * len(WEIGHTS), ("short", 1000), 416])
+def test_what_came_wrong_is_asked_for_past_all_caches(host: Host, fault: object) -> None:
+    """A mirror may have kept what was broken, and gives the same to everybody until then."""
+    host.registry.faults[weights_path(host)] = [fault]
+    assert host.run("m:1") == {"m:1": ""}
+    assert host.registry.anew == [weights_path(host)]
+
+
 def test_redirects_are_followed(host: Host) -> None:
     host.registry.files["/storage/x"] = WEIGHTS
     host.registry.redirects[weights_path(host)] = f"{host.registry.url}/storage/x"
