@@ -11,23 +11,28 @@ from ollama_fleet.host.session import begin
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.mig import partition_gpus
+from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
 from tasks.ollama import install_ollama
 from tasks.preflight import match_gpus, preflight
 from tasks.slices import run_slices
 from tasks.verify import verify
 
-plan = begin(host)
-preflight(plan)
-# Downloads run on the host by themselves; whoever needs one waits for it.
-start_downloads(plan)
-protect_containers()
-install_driver(plan)
-match_gpus(plan)
-container_toolkit(plan)
-install_ollama(plan)
-# Slices may stop for it: all that can fail elsewhere comes before, and their start right after.
-partition_gpus(plan)
-run_slices(plan)
-fetch_models(plan)
-verify(plan)
+mirror, plan = begin(host)
+# pyinfra does each step on all machines before the next: mirrors serve when hosts begin to fetch.
+if mirror:
+    run_mirror(mirror)
+if plan:
+    preflight(plan)
+    # Downloads run on the host by themselves; whoever needs one waits for it.
+    start_downloads(plan)
+    protect_containers()
+    install_driver(plan)
+    match_gpus(plan)
+    container_toolkit(plan)
+    install_ollama(plan)
+    # Slices may stop for it: all that can fail elsewhere comes before, and their start right after.
+    partition_gpus(plan)
+    run_slices(plan)
+    fetch_models(plan)
+    verify(plan)

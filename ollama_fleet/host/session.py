@@ -1,4 +1,4 @@
-"""The start of a run on one host: its connection, and its plan with the release filled in."""
+"""The start of a run on one machine: its connection, and what it is to be, with the release filled in."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,6 +9,7 @@ from pyinfra.api.exceptions import PyinfraError
 from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import plan_host
+from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
 from ollama_fleet.yamlfile import YamlFile
@@ -26,9 +27,19 @@ class BadInventoryError(PyinfraError):
     """Host data that no plan can be made of; pyinfra prints it without a traceback."""
 
 
-def begin(host: Host) -> HostPlan:
-    """Tune the connection and return the host's plan. Raises BadInventoryError for all hosts."""
+def begin(host: Host) -> tuple[MirrorPlan | None, HostPlan | None]:
+    """Tune the connection and return what the machine is to be: a mirror, a host with slices, or both.
+
+    Raises BadInventoryError for all hosts.
+    """
     tune_connection(host)
+    mirror = host.data.get("mirror_plan")
+    if mirror and not host.data.get("plan"):
+        return mirror, None
+    return mirror, _host_plan(host)
+
+
+def _host_plan(host: Host) -> HostPlan:
     plan = host.data.get("plan") or _plan_from_data(host)
     timeout_s = int(host.data.get("verify_timeout_s") or plan.verify_timeout_s)
     return replace(plan, release=_release(host), verify_timeout_s=timeout_s)

@@ -10,10 +10,14 @@ from typing import Any
 from ollama_fleet.convergence import digest, manifest_of
 from ollama_fleet.host import models, release
 from ollama_fleet.host.ahead import ahead
+from ollama_fleet.mirrors.nginx import Machine, configuration_digest, mirror_file
+from ollama_fleet.mirrors.state import CA_BUNDLES
+from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.preflight import QUESTIONS
 from ollama_fleet.questions import END, MARK, Answer
 from ollama_fleet.render import render_host
 from tests.unit.test_checks import PLAN, assembled, healthy
+from tests.unit.test_mirrors import GOOD_NGINX
 
 HARDWARE = {name: text for name, text in healthy().items() if name in QUESTIONS}
 
@@ -108,4 +112,30 @@ def host_data(**changes: list[str]) -> dict[str, Any]:
         "fake_responses": answers,
         "fake_delay": 0.0,
         "fake_delay_jitter": 0.0,
+    }
+
+
+MIRROR = MirrorPlan(name="depot", host="depot", url="http://10.0.0.5:8480")
+
+
+def mirror_answers(nginx: str = GOOD_NGINX) -> dict[str, str]:
+    """A machine on which that mirror is in force."""
+    machine = Machine(("9.9.9.9",), CA_BUNDLES["apt"], has_ipv6=True)
+    return {
+        "mirror.user": "0",
+        "mirror.systemd": "",
+        "mirror.os": "ID=debian\nVERSION_ID=12",
+        "mirror.commands": "",
+        "mirror.bundles": CA_BUNDLES["apt"],
+        "mirror.nginx": nginx,
+        "mirror.file": f"644\n{digest(mirror_file(MIRROR, machine))}  -",
+        "mirror.unit": "active\nenabled",
+        "mirror.resolvers": "nameserver 9.9.9.9",
+        "mirror.ipv6": "",
+        "mirror.in-force": configuration_digest(MIRROR, machine),
+        "mirror.registry": "200",
+        "mirror.cache": "1",
+        "mirror.free": "999999",
+        "mirror.folder": "",
+        "mirror.selinux": "",
     }

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAD = "from tests.deploy.converged import asked_answers, host_data, transcript\n"
+HEAD = """from tests.deploy.converged import (
+    MIRROR, asked_answers, host_data, mirror_answers, transcript
+)
+"""
 
 
 def pyinfra(folder: Path, hosts: str, *options: str) -> tuple[int, dict | None, str]:
@@ -100,3 +103,32 @@ def test_containers_keep_their_gpus_before_the_driver_step_reloads_systemd(tmp_p
     order = [op["name"].split(" |")[0] for op in report["plan"]]
     assert steps[0] == "Containers"
     assert order.index("Containers") < order.index("Driver")
+
+
+def mirror_host() -> str:
+    """Host data of a @fake mirror on which all is as planned; it answers once and nothing else."""
+    return (
+        "dict(mirror_plan=MIRROR, fake_delay=0.0, fake_delay_jitter=0.0, "
+        "fake_responses={'/proc/net/if_inet6': transcript(mirror_answers())})"
+    )
+
+
+def test_a_mirror_gets_no_step_of_a_host_and_a_host_none_of_a_mirrors(tmp_path: Path) -> None:
+    hosts = f"[('@fake/depot', {mirror_host()}), ('@fake/a', host_data())]"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json")
+    assert code == 0, said
+    assert report and successes(report) == {}
+    steps = {op["name"].split(" |")[0]: op for op in report["results"]["operations"]}
+    assert next(iter(steps)) == "Mirror"
+    of_depot = {name for name, op in steps.items() if "@fake/depot" in str(op)}
+    of_host = {name for name, op in steps.items() if "@fake/a" in str(op)}
+    assert of_depot == {"Mirror"} and of_host == set(steps) - {"Mirror"}
+
+
+def test_a_mirror_that_cannot_be_one_fails_alone(tmp_path: Path) -> None:
+    depot = mirror_host().replace("mirror_answers()", "mirror_answers(nginx='no such module')")
+    hosts = f"[('@fake/depot', {depot}), ('@fake/a', host_data())]"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json")
+    assert code == 1 and report, said
+    assert report["results"]["failed_hosts"] == ["@fake/depot"]
+    assert "built without http_slice_module" in said
