@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from lab.lab import Lab
@@ -47,6 +48,8 @@ class Fleet:
     version: str = "0.32.15"
     wishes: list[dict[str, Any]] = field(default_factory=list)
     mirror: str = MIRROR
+    # Further keys of the inventory, over those that are written anyway.
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def add(self, host: str, *slices: dict[str, Any], **settings: Any) -> None:
         """Put `host` with these slices into the inventory."""
@@ -83,10 +86,14 @@ class Fleet:
             },
             "hosts": self.hosts,
             **({"wishes": self.wishes} if self.wishes else {}),
+            **self.settings,
         }
         (self.folder / "test.yml").write_text(yaml.safe_dump(content, sort_keys=False))
         script = self.folder / "test.py"
-        script.write_text("from ollama_fleet.inventory import load\n\nhosts = load(__file__)\n")
+        script.write_text(
+            "from ollama_fleet.inventory import load, mirrors_among\n\n"
+            "hosts = load(__file__)\nmirrors = mirrors_among(hosts)\n"
+        )
         return script
 
     def command(self, *options: str) -> list[str]:
@@ -100,6 +107,12 @@ class Fleet:
             return Run(done.returncode, done.stdout + done.stderr, json.loads(done.stdout))
         except ValueError:
             return Run(done.returncode, done.stdout + done.stderr)
+
+    def deploy_mirror(self, *options: str) -> Run:
+        """Deploy the mirrors only; a fleet has hosts as well, which are left alone."""
+        if not self.hosts:
+            self.hosts["nobody"] = {"address": "10.77.0.254", "slices": []}
+        return self.deploy("--limit", "mirrors", *options)
 
     def look(self, *options: str) -> Run:
         """A dry run."""
@@ -116,6 +129,10 @@ class Fleet:
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYINFRA_PROGRESS": "off"},
         )
+
+    def outside(self, url: str) -> int:
+        """Status of a request from the outer machine, which is no host."""
+        return httpx.get(url, trust_env=False).status_code
 
     def sh(self, host: str, command: str) -> str:
         """Output of a shell command on a host; it must succeed."""
