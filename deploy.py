@@ -13,7 +13,7 @@ from tasks.driver import install_driver
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
-from tasks.ollama import install_ollama
+from tasks.ollama import install_ollama, remove_old_ollama
 from tasks.preflight import match_gpus, preflight
 from tasks.slices import run_slices
 from tasks.verify import verify
@@ -36,3 +36,4 @@ if plan:
     run_slices(plan)
     fetch_models(plan)
     verify(plan)
+    remove_old_ollama(plan)

@@ -3,10 +3,11 @@
 Few keys on purpose: each costs time on every host.
 """
 
-# The release that this version of the fleet was made for, and where it comes from. Checksums are
-# pinned by the inventory: `ollama: {sha256: …}` or `sha256_file:`, from the release's own list.
+# The release that hosts run. Its archive has to be pinned, by `fleet pin ollama VERSION`: that fetches
+# the release's own list of checksums, keeps them below and sets the version. What was pinned once stays:
+# going back is changing the version.
 ollama_version = "0.32.15"
-ollama_sha256 = None
+ollama_pins: dict[str, dict[str, str]] = {}
 ollama_release_url = "https://github.com/ollama/ollama/releases/download"
 ollama_registry = None
 

@@ -11,10 +11,11 @@ import sys
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
+from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.planner.fleet import plan_fleet
@@ -22,12 +23,12 @@ from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
+from ollama_fleet.release.sums import archive_sums
 from ollama_fleet.sources import sources_at
 from ollama_fleet.spec import Fleet, HostSpec, MirrorSpec, OllamaSpec, SshSpec
 from ollama_fleet.yamlfile import YamlFile
 
 HostTuple = tuple[str, dict[str, Any]]
-Part = TypeVar("Part", SshSpec, OllamaSpec)
 
 # A connection may be refused when many start at once (sshd's MaxStartups 10:30:100): tried again after
 # a moment. Few tries, because a dead host costs the whole time limit at each.
@@ -88,10 +89,10 @@ def _pyinfra_name(name: str, spec: HostSpec | MirrorSpec) -> str:
 
 def ollama_settings(fleet: Fleet, spec: HostSpec, directory: Path) -> dict[str, Any]:
     """What the inventory says of a host's Ollama, by the names that group_data/all.py uses."""
-    said = _over(fleet.ollama, spec.ollama)
+    said = spec.ollama.over(fleet.ollama)
     if url := mirror_url(fleet, spec):
         near = sources_at(url)
-        said = _over(OllamaSpec(release_url=near.releases, registry=near.models), said)
+        said = said.over(OllamaSpec(release_url=near.releases, registry=near.models))
     return _ollama_data(said, directory)
 
 
@@ -122,7 +123,7 @@ def _reached(
     return data | ({"_sudo": True} if ssh.sudo else {})
 
 
-def _over(base: Part, over: Part) -> Part:
+def _over(base: SshSpec, over: SshSpec) -> SshSpec:
     """`base` with everything that `over` sets."""
     return base.model_copy(update=over.model_dump(exclude_none=True))
 
@@ -131,12 +132,13 @@ def _ollama_data(ollama: OllamaSpec, directory: Path) -> dict[str, Any]:
     """What the inventory says of Ollama, by the names that group_data/all.py uses."""
     data = ollama.model_dump(exclude_none=True, exclude={"sha256_file"})
     if ollama.sha256_file:
-        data["sha256"] = _sums(directory / Path(ollama.sha256_file).expanduser())
+        path = directory / Path(ollama.sha256_file).expanduser()
+        data["sha256"] = _sums(path, ollama.archive or default_archive())
     return {f"ollama_{key}": value for key, value in data.items()}
 
 
-def _sums(path: Path) -> dict[str, str]:
-    """Checksums per architecture out of a release's sha256sum.txt (`<hex>  ./<asset>`)."""
+def _sums(path: Path, archive: str) -> dict[str, str]:
+    """Checksums per architecture out of a release's sha256sum.txt."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -145,11 +147,10 @@ def _sums(path: Path) -> dict[str, str]:
             f"{problem.what}; it is the release's sha256sum.txt: fetch it, look at it, keep it here"
         )
         raise InputError([replace(problem, what=hint)]) from None
-    found = re.findall(r"^([0-9a-f]{64}) [ *](?:\./)?ollama-linux-(amd64|arm64)\.t", text, re.M)
-    if not found:
-        what = "holds no checksum of ollama-linux-amd64 or -arm64; is it a release's sha256sum.txt?"
-        raise InputError([Problem(str(path), "", what)])
-    return {arch: digest for digest, arch in found}
+    try:
+        return archive_sums(text, archive)
+    except ValueError as error:
+        raise InputError([Problem(str(path), "", str(error))]) from None
 
 
 def _ssh_data(

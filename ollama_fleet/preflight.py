@@ -148,7 +148,7 @@ def _system_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
     elif facts.arch not in plan.ollama.sha256:
         yield (
             f"no checksum of Ollama {plan.ollama.version} for {facts.arch}; "
-            f"add `ollama: {{sha256: {{{facts.arch}: …}}}}` from the release's sha256sum.txt"
+            f"pin it: `fleet pin ollama {plan.ollama.version}`, or `ollama: {{sha256: {{{facts.arch}: …}}}}`"
         )
     if facts.missing_commands and facts.package_family is None:
         yield f"{', '.join(facts.missing_commands)} missing and no apt or dnf known; install them"

@@ -26,6 +26,7 @@ from ollama_fleet.spec_nvidia import (
     ToolkitSpec,
 )
 from ollama_fleet.spec_nvidia_rules import host_nvidia_rules
+from ollama_fleet.spec_ollama import OllamaSpec
 from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_rules
 from ollama_fleet.spec_servers import (
     Index,
@@ -56,32 +57,6 @@ __all__ = [
 ]
 
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s'\"]+$")]
-
-
-class OllamaSpec(Spec):
-    """Which Ollama is installed, and where it and the models come from. Defaults: group_data."""
-
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = Field(
-        None, description="Release to install, such as 0.32.15; never 'latest'."
-    )
-    sha256: dict[Literal["amd64", "arm64"], Sha256] | None = Field(
-        None, description="Checksum of the release archive per architecture."
-    )
-    sha256_file: str | None = Field(
-        None,
-        description="A release's sha256sum.txt on this machine, used instead of `sha256`; "
-        "relative to this inventory.",
-    )
-    release_url: Url | None = Field(
-        None,
-        description="Where releases lie as v<version>/ollama-linux-<arch>.tar.zst: "
-        "GitHub's address or a mirror's.",
-    )
-    registry: Url | None = Field(
-        None, description="Model registry to pull from instead of the public one."
-    )
 
 
 class GpuSpec(Spec):

@@ -20,6 +20,7 @@ from ollama_fleet.spec_known import (
     layout_error,
 )
 from ollama_fleet.spec_nvidia_rules import fleet_nvidia_rules
+from ollama_fleet.spec_ollama import fleet_ollama_rules
 from ollama_fleet.spec_rules import rule_broken
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def fleet_rules(fleet: "Fleet") -> None:
     ):
         for error in rule(fleet, known):
             raise error
-    for error in fleet_nvidia_rules(fleet):
+    for error in (*fleet_nvidia_rules(fleet), *fleet_ollama_rules(fleet)):
         raise error
 
 

@@ -2,7 +2,7 @@
 
 from pyinfra.api import deploy
 
-from ollama_fleet.host.release import release_installed
+from ollama_fleet.host.release import old_releases_removed, release_installed
 from ollama_fleet.planner.plan import HostPlan
 
 
@@ -10,3 +10,9 @@ from ollama_fleet.planner.plan import HostPlan
 def install_ollama(plan: HostPlan) -> None:
     """Install the release that the plan names, beside the one that runs."""
     release_installed(name="Install the pinned release", plan=plan)
+
+
+@deploy("Old releases")
+def remove_old_ollama(plan: HostPlan) -> None:
+    """Keep as many releases as the plan says; only when the current one has been proved."""
+    old_releases_removed(name="Remove releases that are not kept", release=plan.ollama)

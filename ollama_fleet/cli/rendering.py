@@ -17,6 +17,7 @@ from ollama_fleet.inventory import ollama_settings
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
+from ollama_fleet.release.wanted import pinned_sums
 from ollama_fleet.render import render_host
 from ollama_fleet.spec import Fleet
 from ollama_fleet.templating import TEMPLATES
@@ -95,11 +96,12 @@ def _release(fleet: Fleet, host: str, folder: Path) -> tuple[Release, list[str]]
         said = ollama_settings(_without_sums(fleet), _without_sums(fleet).hosts[host], folder)
         notes.append(f"checksums: {error}")
     values: dict[str, Any] = defaults | said
-    if not values.get("ollama_sha256"):
+    sums = pinned_sums(values.get)
+    if not sums:
         notes.append("the checksum of the release is a stand-in; a deploy refuses to go without")
     release = Release(
         str(values.get("ollama_version", "unknown")),
-        values.get("ollama_sha256") or NO_SUMS,
+        dict(sums or NO_SUMS),
         str(values.get("ollama_release_url", "")),
         values.get("ollama_registry"),
     )

@@ -31,7 +31,7 @@ def _driver_problems(plan: HostPlan, answers: Answers) -> list[str]:
 STEPS = (
     Step(driver.asked, _driver_problems),
     Step(containers.asked, containers.problems),
-    Step(release.asked),
+    Step(release.asked, release.problems),
     Step(mig.asked, mig.problems),
     Step(units.asked),
     Step(models.asked),

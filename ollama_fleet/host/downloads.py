@@ -32,7 +32,7 @@ def downloads_started(plan: HostPlan) -> Generator[Any, None, None]:
         yield no_answer()
         return
     steps = []
-    archive = release.start_release(plan, release.read_installed(answers))
+    archive = release.start_release(plan, release.read_state(answers))
     if archive:
         steps.append(archive)
     state = models.read_store(plan, answers)

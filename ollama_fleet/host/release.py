@@ -1,8 +1,6 @@
 """The Ollama release of a host: a versioned prefix, and a link that is switched atomically."""
 
-import shlex
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 from pyinfra import host
@@ -11,68 +9,57 @@ from pyinfra.api import operation
 from ollama_fleet.fetching import (
     DOWNLOADS_DIR,
     RELEASE_UNIT,
-    archive_path,
     release_job,
     start_step,
     wait_script,
 )
+from ollama_fleet.hardware import HARDWARE_QUESTIONS, parse_pci
 from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.host.delivery import archive_sent
 from ollama_fleet.host.scripts import Script, change_script, put_file
 from ollama_fleet.planner.plan import PREFIX, HostPlan, Release
-from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
+from ollama_fleet.release import script
+from ollama_fleet.release.problems import release_problems
+from ollama_fleet.release.state import (
+    CURRENT,
+    InstalledReleases,
+    install_questions,
+    old_question,
+    questions,
+    read_state,
+)
 from ollama_fleet.render_store import fetch_script
 from ollama_fleet.templating import HostFile
 
-CURRENT = f"{PREFIX}/current"
-COMMAND = "/usr/local/bin/ollama"
-
-QUESTIONS = {
-    "machine": "uname -m",
-    "installed": f"""for digest in {PREFIX}/*/.sha256; do
-    prefix=${{digest%/.sha256}}
-    [ -s "$prefix/bin/ollama" ] && [ -x "$prefix/bin/ollama" ] && [ -d "$prefix/lib/ollama" ] || continue
-    read -r value <"$digest" && echo "$prefix $value"
-done; true""",
-    "current": f"readlink {CURRENT}; true",
-    "command": f"[ -e {COMMAND} ] && [ ! -L {COMMAND} ] && echo other || readlink {COMMAND}; true",
-}
+__all__ = [
+    "CURRENT",
+    "asked",
+    "old_releases_removed",
+    "problems",
+    "read_state",
+    "release_installed",
+]
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
-    """What `release_installed` asks, whatever the plan."""
-    return QUESTIONS
+    """What `release_installed` and `old_releases_removed` ask, and preflight for them."""
+    return {**questions(plan), "pci": HARDWARE_QUESTIONS["pci"]}
 
 
-@dataclass(frozen=True)
-class InstalledReleases:
-    """What of Ollama is on a host. `prefixes` maps a directory to its archive's sha256."""
-
-    arch: str
-    prefixes: dict[str, str]
-    current: str
-    command: str
-
-
-def read_installed(answers: Answers) -> InstalledReleases:
-    """Answers to QUESTIONS."""
-    machine = answers["machine"].text.strip()
-    rows = [line.split() for line in answers["installed"].lines]
-    return InstalledReleases(
-        arch=ARCHITECTURES.get(machine, machine),
-        prefixes={row[0]: row[1] for row in rows if len(row) == 2},
-        current=answers["current"].text.strip(),
-        command=answers["command"].text.strip(),
-    )
+def problems(plan: HostPlan, answers: Answers) -> list[str]:
+    """What keeps the release from a host, before anything is changed there."""
+    return release_problems(plan, read_state(answers), bool(parse_pci(answers["pci"].text)))
 
 
 def start_release(plan: HostPlan, found: InstalledReleases) -> str | None:
-    """A step that starts the download of the planned archive; None when the host has what is in it."""
+    """A step that starts the download of the planned archive; None when the host has what is in it, or
+    gets it from the controller."""
     release = plan.ollama
     digest = release.sha256.get(found.arch)
-    if digest is None or found.prefixes.get(release.prefix) == digest:
+    if digest is None or not _is_missing(release, found) or release.delivery == "controller":
         return None
-    job = HostFile(RELEASE_UNIT.job, release_job(plan, archive_url(release, found.arch), digest))
+    job = HostFile(RELEASE_UNIT.job, release_job(plan, release.url(found.arch), digest))
     steps = [
         f"mkdir -p {DOWNLOADS_DIR} || fail 'cannot write to {PREFIX} (is the disk full?)'",
         put_file(fetch_script()),
@@ -80,12 +67,6 @@ def start_release(plan: HostPlan, found: InstalledReleases) -> str | None:
         start_step(RELEASE_UNIT, f"Ollama {release.version}", plan.provision.environment),
     ]
     return "\n".join(steps)
-
-
-def archive_url(release: Release, arch: str) -> str:
-    """Where the archive of a release is."""
-    asset = f"ollama-linux-{arch}.tar.zst"
-    return f"{release.release_url.rstrip('/')}/v{release.version}/{asset}"
 
 
 def install_script(release: Release, found: InstalledReleases) -> str | None:
@@ -98,51 +79,18 @@ def install_script(release: Release, found: InstalledReleases) -> str | None:
     if digest is None:
         return None
     steps = []
-    if found.prefixes.get(release.prefix) != digest:
-        steps.append(_unpack(release, found.arch, digest))
-    if found.current != release.prefix:
-        steps.append(
-            f"say 'switching to Ollama {release.version}'\n{_link(release.prefix, CURRENT)}"
-        )
-    program = f"{CURRENT}/bin/ollama"
-    # A program that somebody else put there stays.
-    if found.command not in (program, "other"):
-        steps.append(_link(program, COMMAND))
+    if _is_missing(release, found):
+        if release.delivery == "controller":
+            steps.append(script.received(digest))
+        steps.append(script.unpack(release, found.arch, digest))
+    elif found.current != release.prefix:
+        steps.append(script.still_runs(release))
+    steps += script.switch(release, found)
     return change_script(steps) if steps else None
 
 
-def _link(target: str, path: str) -> str:
-    blocked = f"{path} is a directory; move it away and run again"
-    return (
-        f"[ -L {path} ] || [ ! -d {path} ] || fail '{blocked}'\n"
-        f"ln -sfn {target} {path}.fleet-new && mv -fT {path}.fleet-new {path}"
-    )
-
-
-def _unpack(release: Release, arch: str, digest: str) -> str:
-    return f"""
-url={shlex.quote(archive_url(release, arch))} digest={digest} version={release.version}
-prefix={release.prefix} staging=$prefix.fleet-new archive={archive_path(digest)}
-if ! echo "$digest  $archive" | sha256sum --check --status 2>/dev/null; then
-    rm -f "$archive"
-    fail "the archive of Ollama $version is not whole in {DOWNLOADS_DIR}; Ollama here is unchanged, run again"
-fi
-say "unpacking Ollama $version"
-rm -rf "$staging"
-trap 'rm -rf "$staging"' EXIT
-mkdir -p "$staging" || fail "cannot write to {PREFIX} (is the disk full?)"
-tar --extract --use-compress-program=zstd --no-same-owner --file "$archive" --directory "$staging" ||
-    fail "cannot unpack $url (is the disk full?); Ollama here is unchanged"
-HOME=/ OLLAMA_HOST=127.0.0.1:1 timeout 30 "$staging/bin/ollama" --version 2>&1 | grep -qwF "$version" ||
-    fail "$url does not hold an Ollama $version that runs here; Ollama here is unchanged"
-echo "$digest" >"$staging/.sha256"
-# Another archive of this very version may be running: it is only moved aside until the new one stands.
-rm -rf "$prefix.fleet-old"
-[ ! -e "$prefix" ] || mv -T "$prefix" "$prefix.fleet-old"
-mv -T "$staging" "$prefix"
-rm -rf "$prefix.fleet-old" "$archive"
-trap - EXIT
-"""
+def _is_missing(release: Release, found: InstalledReleases) -> bool:
+    return found.prefixes.get(release.prefix) != release.sha256[found.arch]
 
 
 @operation()
@@ -151,7 +99,8 @@ def release_installed(plan: HostPlan) -> Generator[Any, None, None]:
     Ensure the planned Ollama release is installed under its own prefix and is the current one.
 
     The archive is checked against its pinned sha256 before it is unpacked, and unpacked beside the
-    version that runs; whatever goes wrong leaves that one untouched.
+    version that runs; whatever goes wrong leaves that one untouched. A release that was kept is
+    switched to without any download.
 
     + plan: what the host is to become
 
@@ -161,17 +110,49 @@ def release_installed(plan: HostPlan) -> Generator[Any, None, None]:
 
         release_installed(name="Install Ollama", plan=plan)
     """
-    answers = ask(QUESTIONS)
-    if not QUESTIONS.keys() <= answers.keys():
+    release = plan.ollama
+    wanted = install_questions(release)
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    found = read_installed(answers)
+    found = read_state(answers)
+    text = install_script(release, found)
+    if text is None:
+        host.noop(f"Ollama {release.version} is installed")
+        return
     start = start_release(plan, found)
-    script = install_script(plan.ollama, found)
     if start:
         yield Script(change_script([start]))
         yield Script(wait_script(RELEASE_UNIT))
-    if script:
-        yield Script(script)
+    elif _is_missing(release, found) and release.sha256[found.arch] not in found.archives:
+        yield from archive_sent(release, found.arch, release.sha256[found.arch])
+    yield Script(text)
+
+
+@operation()
+def old_releases_removed(release: Release) -> Generator[Any, None, None]:
+    """
+    Ensure that no more releases are kept than the plan says; for when the current one serves.
+
+    Removes only what this fleet has put there, and nothing that a process or a unit runs from.
+
+    + release: the current one; its `keep_versions` others stay, the last ones used
+
+    **Example:**
+
+    .. code:: python
+
+        old_releases_removed(name="Remove old releases", release=plan.ollama)
+    """
+    wanted = {**install_questions(release), **old_question(release)}
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
+        yield no_answer()
+        return
+    found = read_state(answers)
+    steps = script.remove(script.surplus(release, found), found.leftovers)
+    if steps:
+        yield Script(change_script(steps))
     else:
-        host.noop(f"Ollama {plan.ollama.version} is installed")
+        host.noop("no release is there too much")

@@ -12,10 +12,9 @@ from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
+from ollama_fleet.release.wanted import ReleaseRefusedError, wanted_release
 from ollama_fleet.yamlfile import YamlFile
 
-# Older releases have known holes: CVE-2026-7482 up to 0.17.0, hardening of GGUF import in 0.31.2.
-OLDEST_RELEASE = (0, 31, 2)
 HOST_KEYS = (
     *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
     *("slices", "wishes", "models", "downloads"),
@@ -42,7 +41,7 @@ def begin(host: Host) -> tuple[MirrorPlan | None, HostPlan | None]:
 def _host_plan(host: Host) -> HostPlan:
     plan = host.data.get("plan") or _plan_from_data(host)
     timeout_s = int(host.data.get("verify_timeout_s") or plan.verify_timeout_s)
-    return replace(plan, release=_release(host), verify_timeout_s=timeout_s)
+    return replace(plan, release=_release(host, plan), verify_timeout_s=timeout_s)
 
 
 def _plan_from_data(host: Host) -> HostPlan:
@@ -60,21 +59,8 @@ def _plan_from_data(host: Host) -> HostPlan:
         raise BadInventoryError(str(error)) from None
 
 
-def _release(host: Host) -> Release:
-    version = str(host.data.get("ollama_version"))
+def _release(host: Host, plan: HostPlan) -> Release:
     try:
-        parts = tuple(map(int, version.split(".")))
-    except ValueError:
-        raise BadInventoryError(f"{host.name}: ollama version '{version}' is no x.y.z") from None
-    if parts < OLDEST_RELEASE:
-        oldest = ".".join(map(str, OLDEST_RELEASE))
-        raise BadInventoryError(
-            f"{host.name}: Ollama {version} has known security holes; use {oldest} or newer"
-        )
-    sums = host.data.get("ollama_sha256")
-    if not sums:
-        raise BadInventoryError(
-            f"{host.name}: no checksum is pinned for Ollama {version}; set `ollama: {{sha256: …}}` "
-            "or `sha256_file:` in the inventory, from the release's sha256sum.txt"
-        )
-    return Release(version, sums, host.data.ollama_release_url, host.data.get("ollama_registry"))
+        return wanted_release(host.data.get, mig=bool(plan.mig))
+    except ReleaseRefusedError as error:
+        raise BadInventoryError(f"{host.name}: {error}") from None

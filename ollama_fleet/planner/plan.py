@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ollama_fleet.catalogue.release import asset, default_archive
 from ollama_fleet.planner.delivery import MODELS_DIR, STATE_DIR, Downloads, StorePlan
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.provision import Provision
@@ -25,13 +26,17 @@ class Release:
     """The Ollama release that a host runs, and where it and its models come from.
 
     `sha256` maps `amd64` and `arm64` to the checksum of the release archive. `registry` is None for
-    the public one.
+    the public one. `archive` is the archive's name, `delivery` who fetches it: `host` or `controller`;
+    `keep_versions` how many other releases stay beside this one.
     """
 
     version: str
     sha256: dict[str, str]
     release_url: str
     registry: str | None
+    archive: str = field(default_factory=default_archive)
+    delivery: str = "host"
+    keep_versions: int = 2
 
     @property
     def prefix(self) -> str:
@@ -42,6 +47,10 @@ class Release:
     def binary(self) -> str:
         """The program that this version's units run."""
         return f"{self.prefix}/bin/ollama"
+
+    def url(self, arch: str) -> str:
+        """Where the archive of an architecture lies."""
+        return f"{self.release_url.rstrip('/')}/v{self.version}/{asset(self.archive, arch)}"
 
 
 @dataclass(frozen=True)

@@ -83,11 +83,17 @@ def test_a_gpu_that_the_host_turns_out_not_to_have_is_refused_there(fleet: Fleet
     assert fleet.sh(t1, "ls /opt") == ""
 
 
-def test_an_old_release_is_refused_with_the_reason(fleet: Fleet, t1: str) -> None:
-    fleet.add(t1, CHAT, ollama={"version": "0.30.0"})
-    run = fleet.deploy()
-    assert run.code == 1 and "Ollama 0.30.0 has known security holes; use 0.31.2" in run.text
+def test_an_old_release_never_reaches_a_host(fleet: Fleet, lab) -> None:
+    fleet.add("t1", CHAT, ollama={"version": "0.30.0"})
+    refused(deploy(fleet.inventory, "-y"), "t1: Ollama 0.30.0 has known security holes")
+
+
+def test_an_old_release_of_group_data_is_refused_as_well(fleet: Fleet, t1: str) -> None:
+    fleet.add(t1, CHAT)
+    run = fleet.deploy("--data", "ollama_version=0.30.0")
+    assert run.code == 1 and "t1: Ollama 0.30.0 has known security holes" in run.text
     assert "Traceback" not in run.text
+    assert fleet.sh(t1, "ls /opt") == ""
 
 
 @pytest.mark.parametrize("form", ["hosts_from", "plain data"])

@@ -190,7 +190,7 @@ SMALL = {"name": "small", "gpus": [0], "models": ["qwen3:0.6b"]}
         ("mirror-down", "mirror", SMALL, "Ollama-0.32.15: cannot fetch http://10.77.0.2/"),
         ("mirror-truncating", "mirror", SMALL, "Ollama here is unchanged"),
         ("disk-full", "t2", SMALL, "0.0 GiB are free at /var/lib/ollama/models"),
-        ("disk-full", "t2", {**SMALL, "models": []}, "(is the disk full?)"),
+        ("disk-full", "t2", {**SMALL, "models": []}, "0.0 GiB are free at /opt/ollama"),
     ],
 )
 def test_a_download_that_fails_leaves_nothing_behind_and_is_made_good(

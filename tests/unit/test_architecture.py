@@ -29,13 +29,15 @@ MAY_IMPORT = {
     "spec_nvidia": {"spec_nvidia_rules", "spec_servers"},
     "spec_nvidia_rules": {"spec", "spec_nvidia", "spec_rules"},
     "spec_known": {"catalogue", "spec", "spec_servers"},
+    "spec_ollama": {"catalogue", "spec", "spec_rules", "spec_servers"},
     "spec_fleet_rules": {
         *("catalogue", "spec", "spec_known", "spec_rules", "spec_servers"),
-        "spec_nvidia_rules",
+        *("spec_nvidia_rules", "spec_ollama"),
     },
     "spec": {
         *("catalogue", "spec_fleet_rules", "spec_rules", "spec_servers"),
-        *("spec_delivery", "spec_mirrors", "spec_nvidia", "spec_nvidia_rules", "spec_ssh"),
+        *("spec_delivery", "spec_mirrors", "spec_nvidia", "spec_nvidia_rules"),
+        *("spec_ollama", "spec_ssh"),
     },
     "layout_files": {"catalogue", "mig", "problems", "spec", "spec_known", "yamlfile"},
     "key_files": {"problems", "spec", "yamlfile"},
@@ -64,7 +66,11 @@ MAY_IMPORT = {
         *("mirrors", "planner", "questions", "sources", "speed", "store"),
     },
     "kept_plan": {"planner", "problems"},
-    "inventory": {"kept_plan", "load", "planner", "problems", "sources", "spec", "yamlfile"},
+    "release": {"catalogue", "fetching", "planner", "preflight", "questions"},
+    "inventory": {
+        *("catalogue", "kept_plan", "load", "planner", "problems", "release", "sources", "spec"),
+        "yamlfile",
+    },
     "recommend": {"catalogue", "speed", "vram"},
     "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},
 }

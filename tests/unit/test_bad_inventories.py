@@ -80,7 +80,10 @@ CASES = {
     "empty": ("", "holds no inventory"),
     "no hosts": ("version: 1\nhosts: {}\n", ":2 hosts: "),
     "future version": (GOOD.replace("version: 1", "version: 2"), ":1 version: should be 1, not 2"),
-    "latest": (GOOD + "ollama: {version: latest}\n", ":9 ollama.version: 'latest' does not have"),
+    "latest": (
+        GOOD + "ollama: {version: latest}\n",
+        ":9 ollama.version: 'latest' is another release",
+    ),
 }
 
 
