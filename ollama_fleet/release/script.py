@@ -44,6 +44,7 @@ def unpack(release: Release, arch: str, digest: str) -> str:
     """Step: the archive in DOWNLOADS, checked against its digest, becomes the release's own prefix.
 
     It is unpacked beside everything, run once, and moved into place; the archive is gone afterwards.
+    A step before it that has verified the archive itself says so by `verified=<digest>`.
     """
     formats = "\n".join(f"{start}) how={how} ;;" for start, how in FORMATS.items())
     machines = "\n".join(f"7f454c46*{code}) built={name} ;;" for code, name in ELF_MACHINES.items())
