@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +62,12 @@ def test_two_runs_at_the_same_time_fetch_it_once(server: Server) -> None:
         "cached_archive(sys.argv[1], sys.argv[2], print)"
     )
     words = [sys.executable, "-c", program, f"{server.url}/a", DIGEST]
+    server.delay.clear()
     runs = [subprocess.Popen(words, stdout=subprocess.DEVNULL) for _ in range(3)]
+    while not server.asked:
+        time.sleep(0.05)
+    time.sleep(1)  # all of them are there by now
+    server.delay.set()
     assert [run.wait(60) for run in runs] == [0, 0, 0]
     assert server.asked == [None] and path_in_cache(DIGEST).read_bytes() == CONTENT
 

@@ -250,16 +250,17 @@ def test_a_prefix_of_somebody_else_is_neither_replaced_nor_removed(serves: Host)
 
 def test_as_many_are_kept_as_wanted_and_those_used_last(serves: Host) -> None:
     releases = [serves.publish(f"0.40.{n}", release_archive(f"0.40.{n}")) for n in range(1, 6)]
-    for release in (*releases[1:], releases[1]):  # … and back to 0.40.2
+    for release in (*releases[1:], releases[1], releases[4]):  # back to 0.40.2, and on again
         time.sleep(0.02)
         assert serves.install(release) == 0, serves.said
-    back = releases[1]
-    assert serves.retire(replace(back, keep_versions=4)) == []
-    assert serves.retire(replace(back, keep_versions=2)) == ["0.40.3", "0.40.1"]
+    last = releases[4]
+    assert serves.retire(replace(last, keep_versions=4)) == []
+    assert serves.retire(replace(last, keep_versions=2)) == ["0.40.3", "0.40.1"]
     assert serves.names() == ["0.40.2", "0.40.4", "0.40.5", "current", "download"]
-    assert serves.retire(replace(back, keep_versions=2)) == []
-    assert serves.retire(replace(back, keep_versions=0)) == ["0.40.5", "0.40.4"]
-    assert serves.runs() == "0.40.2"
+    assert serves.retire(replace(last, keep_versions=1)) == ["0.40.4"]
+    assert serves.retire(replace(last, keep_versions=1)) == []
+    assert serves.retire(replace(last, keep_versions=0)) == ["0.40.2"]
+    assert serves.runs() == "0.40.5"
 
 
 def test_what_a_process_runs_from_is_not_removed(serves: Host) -> None:
@@ -269,7 +270,8 @@ def test_what_a_process_runs_from_is_not_removed(serves: Host) -> None:
     script_of = serves.opt / "0.40.2/bin/ollama"
     script_of.write_text("#!/bin/sh\nwhile :; do sleep 0.1; done\n")
     running = [
-        subprocess.Popen([serves.opt / "0.40.1/bin/ollama", "60"]),
+        # One calls itself otherwise, the other one is a script.
+        subprocess.Popen(["mine", "60"], executable=serves.opt / "0.40.1/bin/ollama"),
         subprocess.Popen([script_of, "serve"]),
     ]
     release = replace(serves.publish("0.40.3", release_archive("0.40.3")), keep_versions=0)
