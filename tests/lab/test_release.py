@@ -20,7 +20,7 @@ from tests.lab.fleet import BIN, MIRROR, RELEASES, ROOT, Fleet, Run
 HOST, CLOSED, AMD = "bin1", "bin2", "bin3"
 CHAT = {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
 FIRST = "0.32.15"
-DOWNLOADING = "downloading http"
+DOWNLOADING = "downloading Ollama"
 
 
 class Pinned(Fleet):
@@ -206,8 +206,8 @@ def truncated(releases: Releases) -> None:
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        (corrupted, "Ollama here is unchanged. Compare the"),
-        (truncated, "Ollama here is unchanged. Compare the"),
+        (corrupted, "it is broken at its source; Ollama here is unchanged"),
+        (truncated, "it is broken at its source; Ollama here is unchanged"),
         (lambda made: made.for_aarch64("0.32.95"), "is built for aarch64, this host is x86_64"),
         ("disk-full", "GiB are free at /opt/ollama; make room"),
         ("no inodes", "(is the disk full?); Ollama here is unchanged"),
@@ -314,7 +314,7 @@ def test_the_controller_delivers_where_a_host_reaches_no_release(
         fleet.sh(CLOSED, "ip route del blackhole 10.77.0.2/32")
         fleet.user = "root"
     assert run.code == 0, run.text
-    assert run.text.count(f"downloading {MIRROR}") == 1
+    assert run.text.count(f"downloading {MIRROR}") == 1 and DOWNLOADING not in run.text
     for host in (HOST, CLOSED):
         assert fleet.serving(host)[1] == version
         assert fleet.sh(

@@ -12,7 +12,7 @@ from ollama_fleet.host import answers, delivery, memory, release
 from ollama_fleet.host.scripts import Script
 from ollama_fleet.planner.plan import Release
 from ollama_fleet.questions import Answer
-from tests.unit.examples import RELEASE
+from tests.unit.examples import RELEASE, host_plan
 
 DIGEST = RELEASE.sha256["amd64"]
 SENT = replace(RELEASE, delivery="controller")
@@ -53,7 +53,8 @@ def commands(host: Host, wanted: Release, monkeypatch: pytest.MonkeyPatch) -> li
     for module in (answers, delivery, release):
         monkeypatch.setattr(module, "host", host)
     memory.forget(host)
-    return list(release.release_installed._inner(release=wanted))
+    plan = replace(host_plan({"name": "a", "gpus": [0]}), release=wanted)
+    return list(release.release_installed._inner(plan=plan))
 
 
 def text(command: Script) -> str:
@@ -61,8 +62,9 @@ def text(command: Script) -> str:
 
 
 def test_a_host_fetches_for_itself_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    (only,) = commands(Host(), RELEASE, monkeypatch)
-    assert f"url={RELEASE.url('amd64')}" in text(only) and "curl" in text(only)
+    started, waited, installed = commands(Host(), RELEASE, monkeypatch)
+    assert "ollama-fetch-release" in text(started) and "wait" in text(waited)
+    assert "unpacking" in text(installed)
 
 
 def test_the_controller_fetches_sends_and_then_installs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,12 +72,12 @@ def test_the_controller_fetches_sends_and_then_installs(monkeypatch: pytest.Monk
     assert cached.args == (RELEASE.url("amd64"), DIGEST)
     assert "install -d -m 0700" in text(prepared)
     assert sent.args[1] == DIGEST and isinstance(sent, FunctionCommand)
-    assert "curl" not in text(installed) and f"/opt/ollama/incoming/{DIGEST}" in text(installed)
+    assert f"/opt/ollama/incoming/{DIGEST}" in text(installed)
 
 
 def test_nothing_is_sent_that_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
     (only,) = commands(Host(archives=DIGEST), SENT, monkeypatch)
-    assert "curl" not in text(only) and "unpacking" in text(only)
+    assert "unpacking" in text(only)
     there = {"installed": f"{RELEASE.prefix} {DIGEST}"}
     (only,) = commands(Host(**there), SENT, monkeypatch)
     assert "unpacking" not in text(only) and "switching" in text(only)
