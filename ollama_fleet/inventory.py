@@ -18,6 +18,7 @@ import click
 from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
+from ollama_fleet.model_lock import read_lock, with_lock
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
 from ollama_fleet.planner.plan import HostPlan
@@ -64,9 +65,10 @@ def mirrors_among(hosts: list[HostTuple]) -> list[HostTuple]:
 
 
 def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
-    """One pyinfra host tuple per machine of `inventory`, beside which relative paths and the kept plan
-    lie; those of mirrors come first."""
-    plans = plan_fleet(fleet, previous=read_kept(inventory)).required().hosts
+    """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan and
+    the lock file lie; those of mirrors come first."""
+    planned = plan_fleet(fleet, previous=read_kept(inventory)).required()
+    plans = with_lock(planned.hosts, read_lock(inventory))
     mirrors = mirrors_of(fleet)
     on_hosts = {mirror.host: mirror for mirror in mirrors.values()}
     own = [

@@ -1,6 +1,7 @@
 """Ollama's model store on disk: names, manifests, blobs. Pure: paths and text in, answers out."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,15 @@ def wanted_blobs(manifest: str) -> dict[str, int] | None:
         return {str(layer["digest"]).replace(":", "-"): int(layer["size"]) for layer in layers}
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def blobs_of(manifest: str) -> dict[str, int] | None:
+    """sha256 (hex) to size in bytes of every blob that a manifest names; None when it is no manifest,
+    or names what is no digest."""
+    found = wanted_blobs(manifest) or {}
+    whole = {name.removeprefix("sha256-"): size for name, size in found.items()}
+    sound = all(re.fullmatch(r"[0-9a-f]{64}", name) and size >= 0 for name, size in whole.items())
+    return whole if whole and sound else None
 
 
 def is_complete(manifest: str, blobs: Mapping[str, int]) -> bool:

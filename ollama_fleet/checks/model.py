@@ -13,7 +13,11 @@ Status = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found on one host or slice; `remedy` is empty when all is well."""
+    """What one check found on one host or slice; `remedy` is empty when all is well.
+
+    `alike`: (what, value) of things that hosts of one fleet should have alike, though each may be well
+    by itself.
+    """
 
     host: str
     subject: str
@@ -22,6 +26,7 @@ class CheckResult:
     expected: str
     found: str
     remedy: str = ""
+    alike: tuple[tuple[str, str], ...] = ()
 
     @property
     def failed(self) -> bool:

@@ -3,9 +3,10 @@ stands in `requests`; where the weights lie is `weights`' matter.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from ollama_fleet.checks import requests, weights
+from ollama_fleet.checks import locks, requests, weights
 from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import document, documents, generations
@@ -28,12 +29,14 @@ def _api(subject: Subject) -> Iterator[CheckResult]:
             remedy=f"see `journalctl -u {item.plan.unit}`; deploy again",
         )
         yield _models(subject, item, tags)
+    stores = (answers.get(f"{item.plan.url}/api/tags", {}) for item in subject.slices)
+    yield from locks.locked_weights(subject, stores)
 
 
 def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckResult:
     there = {parse_name(str(model.get("name"))) for model in tags.get("models") or []}
     missing = [model for model in item.plan.models if parse_name(model) not in there]
-    return subject.result(
+    result = subject.result(
         item.plan.name,
         "models",
         good=not missing,
@@ -41,6 +44,7 @@ def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckRe
         found=f"{', '.join(missing)} missing" if missing else "in the store",
         remedy="deploy again: missing models are pulled",
     )
+    return replace(result, alike=locks.unlocked(subject, tags))
 
 
 def _inference(subject: Subject) -> Iterator[CheckResult]:

@@ -11,6 +11,7 @@ from ollama_fleet.cli import (
     docs,
     fit,
     gpus,
+    lock,
     models,
     pin,
     plan,
@@ -23,6 +24,7 @@ from ollama_fleet.cli.ending import EXIT_CODES
 VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "check": check.check,
+    "lock": lock.lock,
     "fit": fit.fit,
     "recommend": recommend.recommend,
     "models": models.models,

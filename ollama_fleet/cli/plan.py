@@ -83,6 +83,7 @@ def plan(
         from ollama_fleet.kept_plan import keep as keep_plan
         from ollama_fleet.kept_plan import read_kept
         from ollama_fleet.load import load_fleet
+        from ollama_fleet.model_lock import read_lock, with_lock
         from ollama_fleet.planner.fleet import plan_fleet
 
         path = inventory.with_suffix(".yml") if inventory.suffix == ".py" else inventory
@@ -93,7 +94,7 @@ def plan(
         planned = plan_fleet(fleet, hardware=found, previous=before, tight=tight)
         if keep:
             keep_plan(path, planned.required(path.name).hosts)
-        plans = {name: planned.hosts[name] for name in shown}
+        plans = with_lock({name: planned.hosts[name] for name in shown}, read_lock(path))
         _draw(path.name, plans, planned, svg, html)
         rendered = []
         if render and not planned.refusals:

@@ -37,7 +37,7 @@ def render_plans(
     """Write `target/<host>/<path on the host>` for every host; returns what was written."""
     written: list[Path] = []
     for name, plan in plans.items():
-        release, notes = _release(fleet, name, inventory_folder)
+        release, notes = release_of(fleet, name, inventory_folder)
         hardware = found.get(name)
         if hardware is None:
             hardware = stand_in(plan)
@@ -86,8 +86,9 @@ def _gpu(index: int, selector: str = "") -> Gpu:
     )
 
 
-def _release(fleet: Fleet, host: str, folder: Path) -> tuple[Release, list[str]]:
-    """The release as a deploy would see it; a missing list of checksums is a stand-in, too."""
+def release_of(fleet: Fleet, host: str, folder: Path) -> tuple[Release, list[str]]:
+    """A host's release as a deploy would see it, and in words what of it is a stand-in, such as a
+    missing list of checksums."""
     defaults = runpy.run_path(str(DEFAULTS)) if DEFAULTS.is_file() else {}
     notes: list[str] = []
     try:

@@ -6,13 +6,15 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ollama_fleet.checks.locks import differences
 from ollama_fleet.checks.model import CheckResult
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def print_results(results: Sequence[CheckResult], stream: TextIO) -> None:
-    """One line per host and subject, a mark per check, and what was found by those that matter."""
+    """One line per host and subject, a mark per check, and what was found by those that matter; below
+    it where hosts differ that should be alike."""
     console = Console(file=stream, width=None if stream.isatty() else 120)
     table = Table(title="Verification", title_justify="left", header_style="bold")
     for column in ("host", "what", "check", "", "found"):
@@ -25,6 +27,8 @@ def print_results(results: Sequence[CheckResult], stream: TextIO) -> None:
         table.add_row(*shown, result.check, mark, _plain(result.found))
         previous = here
     console.print(table)
+    for words in differences(results):
+        console.print(f"[yellow]{_plain(words)}[/yellow]")
     failed = sum(result.failed for result in results)
     hosts = len({result.host for result in results})
     warnings = sum(result.status == "warning" for result in results)

@@ -67,10 +67,14 @@ MAY_IMPORT = {
     },
     "kept_plan": {"planner", "problems"},
     "release": {"catalogue", "fetching", "planner", "preflight", "questions"},
+    "model_lock": {"planner", "problems", "store"},
     "inventory": {
-        *("catalogue", "kept_plan", "load", "planner", "problems", "release", "sources", "spec"),
-        "yamlfile",
+        *("catalogue", "kept_plan", "load", "model_lock", "planner", "problems", "release"),
+        *("sources", "spec", "yamlfile"),
     },
+    "web": set(),
+    "registry": {"store", "web"},
+    "locking": {"fetching", "model_lock", "planner", "registry", "store"},
     "recommend": {"catalogue", "speed", "vram"},
     "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},
 }
