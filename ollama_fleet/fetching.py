@@ -159,3 +159,11 @@ def wait_script(fetch: FetchUnit) -> str:
     """
     who = f"setpriv --reuid={fetch.user} --regid={fetch.user} --init-groups " if fetch.user else ""
     return f"exec {who}{FETCH_SCRIPT} wait {fetch.unit} {fetch.state}\n"
+
+
+def moved_question(fetch: FetchUnit) -> str:
+    """Shell that prints `<model> <sha256>` for each locked model whose tag the last run found moved."""
+    return f"""for moved in {fetch.state}/items/*/moved; do
+    [ -s "$moved" ] || continue
+    read -r _ name _ <"${{moved%/*}}/line" && read -r digest <"$moved" && echo "$name $digest"
+done; true"""

@@ -8,8 +8,9 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
+from pyinfra.api.state import StateStage
 
-from ollama_fleet.fetching import models_unit, start_step, wait_script
+from ollama_fleet.fetching import models_unit, moved_question, start_step, wait_script
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, put_file
 from ollama_fleet.planner.plan import HostPlan
@@ -21,6 +22,7 @@ BLOBS = "blobs"
 SOUND = "sound blobs"
 DIGESTS = "manifest digests"
 STORED = "stored models"
+MOVED = "moved tags"
 # Our two files by name: the host's other ones are not ours to apply, or to fail at.
 MAKE_ACCOUNT = (
     "systemd-sysusers /etc/sysusers.d/ollama.conf\n"
@@ -43,7 +45,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
         BLOBS: f"find {store}/blobs -name 'sha256-*' -printf '%f %s %T@\\n' 2>/dev/null; true",
         SOUND: f"cat {store}/fetch/sound 2>/dev/null; true",
         STORED: f"cd {store}/manifests 2>/dev/null && find . -type f; true",
-        **({DIGESTS: digests} if locked else {}),
+        **({DIGESTS: digests, MOVED: moved_question(models_unit(plan))} if locked else {}),
         **manifests,
     }
 
@@ -80,6 +82,18 @@ def read_store(plan: HostPlan, answers: Answers) -> StoreState:
         model for model in plan.models if not _is_there(plan, model, answers, blobs, digests)
     ]
     return StoreState(tuple(missing), tuple(_unwanted(plan, answers[STORED].lines)))
+
+
+def moved_tags(plan: HostPlan, answers: Answers) -> list[str]:
+    """Locked models whose tag meant something else when the host last fetched them, in words."""
+    rows = [line.split() for line in _lines(answers, MOVED)]
+    found = {row[0]: row[1] for row in rows if len(row) == 2}
+    return [
+        f"{lock.name}: its tag has moved at the registry (to sha256:{found[lock.name][:12]}…); this host "
+        "has the locked one. `fleet lock --update` takes the new one"
+        for lock in plan.store.locked
+        if found.get(lock.name, lock.digest) != lock.digest
+    ]
 
 
 def _lines(answers: Answers, name: str) -> list[str]:
@@ -137,5 +151,9 @@ def models_present(plan: HostPlan) -> Generator[Any, None, None]:
     if state:
         yield Script(change_script([start_models(plan, state)]))
         yield Script(wait_script(models_unit(plan)))
-    else:
-        host.noop(f"{len(plan.models)} models are in the store")
+        return
+    # The download may have been over before anybody waited for it.
+    if host.state.current_stage == StateStage.Execute:
+        for words in moved_tags(plan, answers):
+            host.log_styled(words, fg="yellow")
+    host.noop(f"{len(plan.models)} models are in the store")

@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 
 from ollama_fleet.fetching import blobs_base
-from ollama_fleet.host.models import BLOBS, DIGESTS, SOUND, STORED, read_store
+from ollama_fleet.host.models import (
+    BLOBS,
+    DIGESTS,
+    MOVED,
+    SOUND,
+    STORED,
+    moved_tags,
+    read_store,
+)
 from ollama_fleet.planner.delivery import LockedModel
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.questions import Answer
@@ -85,6 +93,15 @@ def test_a_locked_model_counts_by_its_manifest() -> None:
     assert not read_store(plan, right)
     wrong = found | {DIGESTS: Answer(f"{'cd' * 32}  {path}")}
     assert read_store(plan, wrong).missing == ("m:1",)
+
+
+def test_a_tag_that_moved_is_told_until_the_lock_has_followed() -> None:
+    plan = host_plan({"name": "a", "gpus": [0], "models": ["m:1"]})
+    lock = LockedModel("m:1", "ab" * 32, MANIFEST)
+    plan = replace(plan, store=replace(plan.store, locked=(lock,)))
+    (said,) = moved_tags(plan, {MOVED: Answer(f"m:1 {'cd' * 32}\nx:1 {'cd' * 32}")})
+    assert said.startswith("m:1: its tag has moved at the registry (to sha256:cdcdcdcdcdcd…)")
+    assert moved_tags(plan, {MOVED: Answer(f"m:1 {'ab' * 32}")}) == []
 
 
 @pytest.mark.parametrize(
