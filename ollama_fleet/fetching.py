@@ -157,13 +157,21 @@ def wait_script(fetch: FetchUnit) -> str:
     It takes no lock and changes nothing: it may be cut off at any time. It reads what the unit wrote,
     and so with no more rights than the unit had.
     """
-    who = f"setpriv --reuid={fetch.user} --regid={fetch.user} --init-groups " if fetch.user else ""
-    return f"exec {who}{FETCH_SCRIPT} wait {fetch.unit} {fetch.state}\n"
+    return f"exec {_as_unit(fetch)}{FETCH_SCRIPT} wait {fetch.unit} {fetch.state}\n"
 
 
 def moved_question(fetch: FetchUnit) -> str:
-    """Shell that prints `<model> <sha256>` for each locked model whose tag the last run found moved."""
-    return f"""for moved in {fetch.state}/items/*/moved; do
+    """Shell that prints `<model> <sha256>` for each locked model whose tag the last run found moved; with
+    the unit's rights, likewise."""
+    look = f"""for moved in {fetch.state}/items/*/moved; do
     [ -s "$moved" ] || continue
     read -r _ name _ <"${{moved%/*}}/line" && read -r digest <"$moved" && echo "$name $digest"
-done; true"""
+done"""
+    return f"{_as_unit(fetch)}sh -c {shlex.quote(look)} 2>/dev/null; true"
+
+
+def _as_unit(fetch: FetchUnit) -> str:
+    """The beginning of a command that has no more rights than the unit."""
+    if fetch.user is None:
+        return ""
+    return f"setpriv --reuid={fetch.user} --regid={fetch.user} --init-groups "

@@ -54,7 +54,7 @@ def ask_registries(
     found: dict[str, Manifest] = {}
     problems: list[str] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting = {model: pool.submit(_ask, model, named[model], registry) for model in models}
+        waiting = {model: pool.submit(tag_now, model, named[model], registry) for model in models}
     for model, answer in waiting.items():
         try:
             found[model] = answer.result()
@@ -63,7 +63,7 @@ def ask_registries(
     return found, problems
 
 
-def _ask(model: str, bases: Mapping[str, tuple[str, ...]], registry: Registry) -> Manifest:
+def tag_now(model: str, bases: Mapping[str, tuple[str, ...]], registry: Registry) -> Manifest:
     """What one tag is, wherever hosts fetch it from. Raises RegistryError, also where they differ."""
     tag = parse_name(model).tag
     found = {base: registry.manifest(base, tag) for base in bases}

@@ -60,6 +60,7 @@ class Registry:
         """What `tag` is now. Raises RegistryError."""
         try:
             answer = self._ask(base, f"manifests/{tag}", headers={"Accept": ACCEPT})
+            _stay_encrypted(answer)
             found = web.whole(answer, LARGEST_MANIFEST_BYTES)
         except web.FetchError as error:
             if error.not_there:
@@ -91,6 +92,14 @@ class Registry:
             token = self._tokens[base] = _token(base, challenge)
             answer = web.ask(url, first=first, headers=headers, auth=_Bearer(token))
         return web.good(answer)
+
+
+def _stay_encrypted(answer: requests.Response) -> None:
+    """What a tag means is told over an encrypted connection, or by one that never was. Raises
+    FetchError."""
+    urls = [step.url for step in (*answer.history, answer)]
+    if urls[0].startswith("https:") and not all(url.startswith("https:") for url in urls):
+        raise web.FetchError(f"{urls[0]} sends on to {urls[-1].partition('?')[0]}, without TLS")
 
 
 class _Bearer(AuthBase):

@@ -28,10 +28,10 @@ _local = threading.local()
 
 class FetchError(Exception):
     """An address that gives nothing usable; the text names it, and why. `status` is None where no
-    answer came."""
+    answer came; `broke_off`: it came, and ended early."""
 
-    def __init__(self, what: str, status: int | None = None) -> None:
-        self.status = status
+    def __init__(self, what: str, status: int | None = None, *, broke_off: bool = False) -> None:
+        self.status, self.broke_off = status, broke_off
         super().__init__(what)
 
     @property
@@ -81,13 +81,19 @@ def good(answer: requests.Response) -> requests.Response:
     raise FetchError(f"{_plain(url)}: the server says {said}{_advice(status)}", status)
 
 
+def open_at(url: str, first: int = 0) -> requests.Response:
+    """What an address has, from byte `first` on. Raises FetchError."""
+    return good(ask(url, first=first))
+
+
 def pieces(answer: requests.Response) -> Iterator[bytes]:
     """Content of an answer as it was sent. Raises FetchError where it ends early."""
     try:
         with answer:
             yield from answer.raw.stream(PIECE_BYTES, decode_content=False)
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise FetchError(f"{_plain(answer.url)} broke off: {_reason(error)}") from None
+        what = f"{_plain(answer.url)} broke off: {_reason(error)}"
+        raise FetchError(what, broke_off=True) from None
 
 
 def content(url: str, most: int = LARGEST_TEXT_BYTES) -> bytes:

@@ -103,6 +103,21 @@ def find_distribution(os_id: str, version: str, machine: str) -> Distribution:
     return _distribution(key, row, os_id, major, machine)
 
 
+def distribution_named(name: str, machine: str) -> Distribution:
+    """The row that a person calls `debian12`, `debian-12` or `rocky9`, for `uname -m`. Raises
+    UnsupportedDistributionError."""
+    for key, row in _table()["distributions"].items():
+        if name in (key, row["repository"]):
+            os_id, _, version = key.rpartition("-")
+            return find_distribution(os_id, version, machine)
+    found = re.fullmatch(r"([a-z]+)-?(\d+(?:\.\d+)?)", name)
+    if found and found[1] in _table()["families"]:
+        return find_distribution(found[1], found[2], machine)
+    rows = _table()["distributions"].values()
+    known = ", ".join(f"{row['repository']} ({row['name']})" for row in rows)
+    raise UnsupportedDistributionError(f"no distribution is called '{name}'; there are {known}")
+
+
 def packager_of(os_id: str, id_like: str = "") -> str | None:
     """apt or dnf, for ID and ID_LIKE of /etc/os-release; None for what is neither."""
     families, packagers = _table()["families"], _table()["packagers"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import typer
 
 from ollama_fleet.cli import (
+    bundle,
     check,
     describe,
     discover,
@@ -17,6 +18,7 @@ from ollama_fleet.cli import (
     plan,
     recommend,
     schema,
+    serve_bundle,
 )
 from ollama_fleet.cli.ending import EXIT_CODES
 
@@ -25,6 +27,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "check": check.check,
     "lock": lock.lock,
+    "bundle": bundle.bundle,
+    "serve-bundle": serve_bundle.serve_bundle,
     "fit": fit.fit,
     "recommend": recommend.recommend,
     "models": models.models,

@@ -24,7 +24,7 @@ InventoryArgument = Annotated[
 ]
 ModelsArgument = Annotated[
     list[str] | None,
-    typer.Argument(help="With --update: only these models; default: all.", metavar="[MODEL]..."),
+    typer.Argument(help="With --update: only these models; default: all.", metavar="MODEL..."),
 ]
 UpdateOption = Annotated[
     bool, typer.Option("--update", help="Take what the tags mean now, and say what moved.")

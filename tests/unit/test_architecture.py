@@ -74,6 +74,11 @@ MAY_IMPORT = {
     },
     "web": set(),
     "registry": {"store", "web"},
+    "pgp": set(),
+    "bundle": {
+        *("catalogue", "containers", "driver", "locking", "pgp", "planner", "preflight"),
+        *("registry", "sources", "store", "templating", "web"),
+    },
     "locking": {"fetching", "model_lock", "planner", "registry", "store"},
     "recommend": {"catalogue", "speed", "vram"},
     "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},

@@ -30,7 +30,7 @@ def test_every_verb_is_documented_and_has_help(name: str) -> None:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_has_a_file_of_its_own_and_json(name: str) -> None:
-    assert inspect.getmodule(VERBS[name]).__name__.endswith(f".{name}")
+    assert inspect.getmodule(VERBS[name]).__name__.endswith(f".{name.replace('-', '_')}")
     assert "--json" in fleet(name, "--help").stdout
 
 

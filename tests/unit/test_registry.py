@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from requests import Response
 
 from ollama_fleet import web
-from ollama_fleet.registry import Registry, RegistryError
+from ollama_fleet.registry import Registry, RegistryError, _stay_encrypted, _token
 from tests.unit.web_server import Site, serving
 
 NAME = "library/qwen3"
@@ -92,8 +93,16 @@ def test_a_login_that_nobody_has_is_asked_for(site: Site) -> None:
     site.files["/v2/x"] = b""
     # Another realm than one that speaks of tokens.
     with pytest.raises(web.FetchError, match=r"wants a login; put one into ~/\.netrc"):
-        from ollama_fleet.registry import _token
-
         _token("https://there/v2/a/b", 'Basic realm="here"')
     with pytest.raises(web.FetchError, match="without TLS"):
         _token("https://there/v2/a/b", 'Bearer realm="http://there/token"')
+
+
+def test_a_manifest_that_is_told_without_tls_after_all_is_not_believed() -> None:
+    first, last = Response(), Response()
+    first.url, last.url = "https://there/v2/a/b/manifests/1", "http://there/other?x=1"
+    last.history = [first]
+    with pytest.raises(web.FetchError, match="sends on to http://there/other, without TLS"):
+        _stay_encrypted(last)
+    first.url = "http://there/v2/a/b/manifests/1"
+    _stay_encrypted(last)
