@@ -27,17 +27,17 @@ class FolderError(Exception):
 
 
 class Folder:
-    """A bundle's folder. Made when it is not there."""
+    """A bundle's folder, to be looked at; to write to it, it has to be claimed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._state = root / STATE
         self._guard = threading.Lock()
-        self._notes: dict[str, tuple[str, int, int]] = {}
+        self._notes = self._read_notes()
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """For one run alone. Raises FolderError where another one is at it."""
+        """For one run alone; made where it is not there. Raises FolderError where another one is at it."""
         (self._state / PARTIAL).mkdir(parents=True, exist_ok=True)
         with (self._state / LOCK).open("w") as lock:
             try:
@@ -102,8 +102,11 @@ class Folder:
         self._note(item)
 
     def free_bytes(self) -> int:
-        """Room on its disk."""
-        return shutil.disk_usage(self.root).free
+        """Room on its disk, or on the one where it would be made."""
+        place = self.root.absolute()
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
 
     def listed(self) -> dict[str, str]:
         """Path to sha256 (hex) of every file of the bundle that is there as it was hashed."""

@@ -1,6 +1,7 @@
 """`fleet bundle`: everything that a fleet needs in a folder, for hosts that reach nothing else."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -146,7 +147,7 @@ def _make(scope: "Scope", output: Path, parallel: int, dry: bool, json: bool) ->
         with _doing("asking the sources"):
             parts, failures = look_up(lookups(scope, Registry()))
         folder = Folder(output)
-        with folder.claimed():
+        with nullcontext() if dry else folder.claimed():
             with _doing("looking what is there"):
                 found = survey(folder, parts)
             if not json:

@@ -13,20 +13,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Site:
     """What a server has. `busy`: how many answers of a path are 503 first; `cut`: paths whose first
     answer ends after so many bytes; `no_ranges`: it always begins at the first byte; `token`: what
-    /v2/ wants; `asked`: every request as (method, path, first byte)."""
+    /v2/ wants; `asked`: every request as (path, first byte)."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     busy: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     no_ranges: bool = False
     token: str | None = None
-    asked: list[tuple[str, str, int]] = field(default_factory=list)
+    asked: list[tuple[str, int]] = field(default_factory=list)
     logins: list[str | None] = field(default_factory=list)
     url: str = ""
 
     def paths(self) -> list[str]:
         """Paths that were asked for since the list was emptied."""
-        return [path for _, path, _ in self.asked]
+        return [path for path, _ in self.asked]
 
     def add_model(self, name: str, tag: str, *blobs: bytes) -> str:
         """Put a model of these parts there; returns the digest of its manifest."""
@@ -50,46 +50,40 @@ def serving(site: Site) -> Iterator[Site]:
         def log_message(self, *words: object) -> None:
             pass
 
-        def do_HEAD(self) -> None:
-            self._answer(False)
-
         def do_GET(self) -> None:
-            self._answer(True)
-
-        def _answer(self, with_content: bool) -> None:
             path, _, query = self.path.partition("?")
-            first = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-            site.asked.append((self.command, path, first))
+            span = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=")
+            first = int(span.partition("-")[0])
+            site.asked.append((path, first))
             site.logins.append(self.headers.get("Authorization"))
             if path == "/token":
                 assert "scope=repository" in query
-                return self._send(200, json.dumps({"token": site.token}).encode(), with_content)
+                return self._send(200, json.dumps({"token": site.token}).encode())
             wanted = f"Bearer {site.token}"
             if site.token and path.startswith("/v2/") and site.logins[-1] != wanted:
                 realm = f'Bearer realm="{site.url}/token",service="here"'
-                return self._send(401, b"", with_content, {"WWW-Authenticate": realm})
+                return self._send(401, b"", {"WWW-Authenticate": realm})
             if site.busy.get(path):
                 site.busy[path] -= 1
-                return self._send(503, b"busy", with_content)
+                return self._send(503, b"busy")
             if path not in site.files:
-                return self._send(404, b"no such thing", with_content)
-            return self._file(path, 0 if site.no_ranges else first, with_content)
+                return self._send(404, b"no such thing")
+            return self._file(path, 0 if site.no_ranges else first)
 
-        def _file(self, path: str, first: int, with_content: bool) -> None:
+        def _file(self, path: str, first: int) -> None:
             whole = site.files[path]
             if first and first >= len(whole):
-                return self._send(416, b"", with_content)
+                return self._send(416, b"")
             content = whole[first:]
             span = (
                 {"Content-Range": f"bytes {first}-{len(whole) - 1}/{len(whole)}"} if first else {}
             )
-            self._send(206 if first else 200, content, with_content, span, site.cut.pop(path, None))
+            self._send(206 if first else 200, content, span, site.cut.pop(path, None))
 
         def _send(
             self,
             status: int,
             content: bytes,
-            with_content: bool,
             headers: dict[str, str] | None = None,
             most: int | None = None,
         ) -> None:
@@ -97,8 +91,7 @@ def serving(site: Site) -> Iterator[Site]:
             for name, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if with_content:
-                self.wfile.write(content[:most])
+            self.wfile.write(content[:most])
             if most is not None:
                 self.close_connection = True
 
