@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
-from ollama_fleet.templating import render
 from ollama_fleet.sources import MANIFEST_TYPE, REGISTRY_PATH, TREE, sources_at
+from ollama_fleet.templating import render
 
 # Where nginx may be, though a user's PATH does not say so.
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/sbin", "/opt/homebrew/bin")
