@@ -59,8 +59,13 @@ def read_address(text: str) -> Address:
     return Address(found["host"], int(found["port"]))
 
 
+def mirror_lines(url: str) -> dict[str, Any]:
+    """What an inventory says to fetch everything from the bundle at `url`."""
+    return {"mirrors": {"bundle": {"url": url, "manage": False}}}
+
+
 def inventory_lines(bundle: Path, url: str) -> dict[str, Any]:
-    """What an inventory says to use the bundle at `url`: keys of a fleet, for what is in it."""
+    """The same key by key, for what is in it; these go before any mirror."""
     at, said = sources_at(url), dict[str, Any]()
     ollama = {
         key: address

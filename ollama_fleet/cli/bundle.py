@@ -106,9 +106,10 @@ def _scope(
     from ollama_fleet.kept_plan import read_kept
     from ollama_fleet.load import load_fleet
     from ollama_fleet.model_lock import read_lock, with_lock
+    from ollama_fleet.originals import with_originals
     from ollama_fleet.planner.fleet import plan_fleet
 
-    fleet = load_fleet(path)
+    fleet = with_originals(load_fleet(path))
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in fleet.hosts):
             raise BadOptionError(

@@ -47,10 +47,11 @@ def lock(
 ) -> None:
     """Lock the models of an inventory: the same tag gives the same weights on all hosts, and later.
 
-    Asks the registries that the hosts use for models that are not locked yet, drops those that
-    nobody names any more, and keeps the others. Writes the lock file beside the inventory
-    (prod.lock.json), which every plan and every deploy reads: commit it. When a registry does not
-    answer, exit code 1 and nothing is written. Example: fleet lock inventory/prod.yml --update qwen3:8b
+    Asks the registries that the hosts use (past mirrors that the inventory sets up) for models that
+    are not locked yet, drops those that nobody names any more, and keeps the others. Writes the lock
+    file beside the inventory (prod.lock.json), which every plan and every deploy reads: commit it.
+    When a registry does not answer, exit code 1 and nothing is written.
+    Example: fleet lock inventory/prod.yml --update qwen3:8b
 
     JSON: file, written, models (name to state, one of added, kept, moved, dropped; digest and bytes
     as they are now, digest_before and bytes_before).
@@ -93,9 +94,10 @@ def _named(path: Path) -> "Named":
     from ollama_fleet.cli.rendering import release_of
     from ollama_fleet.load import load_fleet
     from ollama_fleet.locking import named_models
+    from ollama_fleet.originals import with_originals
     from ollama_fleet.planner.fleet import plan_fleet
 
-    fleet = load_fleet(path)
+    fleet = with_originals(load_fleet(path))
     plans = plan_fleet(fleet).required(path.name).hosts
     registries = {name: release_of(fleet, name, path.parent)[0].registry for name in plans}
     return named_models(plans, registries)

@@ -26,11 +26,17 @@ def serve_bundle(
     temporary folder; the machine's own one is left alone. Only GET and HEAD are answered, and
     everybody who reaches the address may ask. For good, set up nginx as docs/offline.md shows.
 
-    JSON, when it serves: url, inventory (keys for the inventory file).
+    JSON, when it serves: url, mirrors and inventory (keys for the inventory file, either of them).
     """
     with answering(json):
         from ollama_fleet.bundle.checksums import read_checksums
-        from ollama_fleet.bundle.serve import ServeError, inventory_lines, read_address, serve
+        from ollama_fleet.bundle.serve import (
+            ServeError,
+            inventory_lines,
+            mirror_lines,
+            read_address,
+            serve,
+        )
 
         try:
             address = read_address(listen)
@@ -38,13 +44,13 @@ def serve_bundle(
         except (ServeError, ValueError) as error:
             raise BadOptionError(str(error)) from None
         url = f"http://{_name() if address.is_any else address.host}:{address.port}"
-        lines = inventory_lines(folder, url)
+        mirror, lines = mirror_lines(url), inventory_lines(folder, url)
 
         def ready() -> None:
             if json:
-                print_json({"url": url, "inventory": lines})
+                print_json({"url": url, **mirror, "inventory": lines})
             else:
-                _print(folder, url, lines, address.is_loopback)
+                _print(folder, url, mirror, lines, address.is_loopback)
             sys.stdout.flush()
 
         try:
@@ -59,10 +65,16 @@ def _name() -> str:
     return socket.gethostname()
 
 
-def _print(folder: Path, url: str, lines: dict[str, Any], loopback: bool) -> None:
+def _print(
+    folder: Path, url: str, mirror: dict[str, Any], lines: dict[str, Any], loopback: bool
+) -> None:
     import yaml
 
     print(f"{folder} at {url}, until Ctrl-C. An inventory uses it with")
+    print()
+    print(yaml.safe_dump(mirror, sort_keys=False, default_flow_style=True, width=200), end="")
+    print()
+    print("or, where it names these addresses already, with")
     print()
     print(yaml.safe_dump(lines, sort_keys=False), end="")
     if loopback:

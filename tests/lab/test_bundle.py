@@ -16,7 +16,7 @@ import requests
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
-from tests.lab.fleet import BIN, MIRROR, Fleet
+from tests.lab.fleet import BIN, MIRROR, RELEASES, Fleet
 
 # The site's mirror of the distribution, and the host.
 SITE, HOST = "bun1", "bun4"
@@ -144,15 +144,14 @@ def test_a_host_without_a_way_out_is_served_by_a_bundle(
     cut_off(lab, site)
     with served(bundle, environment(lab, tmp_path / "nginx")) as said:
         looks_like_a_registry(said["url"], bundle)
-        lines = said["inventory"]
-        key = {"key": fleet.mirrored_driver["key"]}
-        fleet.add(
-            HOST,
-            CHAT,
-            ollama=lines["ollama"],
-            driver=lines["driver"] | key,
-            container_toolkit=toolkit | lines["container_toolkit"],
-        )
+        # As an inventory for hosts out there says it: where the bundle is, and the lab's own keys.
+        sums = lab.paths.mirror / RELEASES / f"v{fleet.version}/sha256sum.txt"
+        fleet.settings = {
+            "ollama": {"version": fleet.version, "sha256_file": str(sums)},
+            "mirrors": said["mirrors"],
+        }
+        driver = {"key": fleet.mirrored_driver["key"]}
+        fleet.add(HOST, CHAT, driver=driver, container_toolkit={"install": True, **keys})
         run = fleet.deploy()
     assert run.code == 0, run.text
     assert "0 failed" in run.text and "locked weights" in run.text

@@ -72,6 +72,7 @@ MAY_IMPORT = {
         *("catalogue", "kept_plan", "load", "model_lock", "planner", "problems", "release"),
         *("sources", "spec", "yamlfile"),
     },
+    "originals": {"spec", "spec_mirrors"},
     "web": set(),
     "registry": {"store", "web"},
     "pgp": set(),

@@ -108,6 +108,24 @@ def test_registries_that_differ_are_no_lock(site: Site, tmp_path: Path) -> None:
     assert "(one)" in said and "(two)" in said
 
 
+def test_a_mirror_of_the_fleet_s_own_is_not_asked_for_what_it_may_not_have_yet(
+    site: Site, tmp_path: Path
+) -> None:
+    path = write(tmp_path, site, "m:8b")
+    content = yaml.safe_load(path.read_text())
+    del content["ollama"]
+    content["mirrors"] = {
+        "depot": {"address": "127.0.0.1", "port": 1, "upstreams": {"models": site.url}}
+    }
+    path.write_text(yaml.safe_dump(content))
+    fleet("lock", path)
+    assert list(locked(path)) == ["m:8b"]
+    # One that is somebody else's is there already, and where it fetches nobody knows.
+    content["mirrors"] = {"depot": {"url": "http://127.0.0.1:1", "manage": False}}
+    path.write_text(yaml.safe_dump(content))
+    assert "http://127.0.0.1:1/v2" in fleet("lock", path, "--update", code=1).stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ollama_fleet.bundle.serve import configuration, inventory_lines, read_address
+from ollama_fleet.bundle.serve import (
+    configuration,
+    inventory_lines,
+    mirror_lines,
+    read_address,
+)
+from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.load import load_fleet
 from tests.unit.fleet_cli import fleet
 
@@ -20,7 +26,8 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_the_lines_for_an_inventory_are_valid_and_name_only_what_is_there(bundle: Path) -> None:
-    said = inventory_lines(bundle, "http://10.0.0.5:8480")
+    url = "http://10.0.0.5:8480"
+    said = inventory_lines(bundle, url)
     assert said == {
         "ollama": {
             "release_url": "http://10.0.0.5:8480/ollama",
@@ -31,6 +38,10 @@ def test_the_lines_for_an_inventory_are_valid_and_name_only_what_is_there(bundle
     path = bundle / "prod.yml"
     path.write_text(yaml.safe_dump({"version": 1, "hosts": {"a": {}}, **said}))
     assert load_fleet(path).driver.repository == said["driver"]["repository"]
+    path.write_text(yaml.safe_dump({"version": 1, "hosts": {"a": {}}, **mirror_lines(url)}))
+    (_, data), *others = fleet_hosts(load_fleet(path), path)
+    assert others == [] and data["ollama_release_url"] == said["ollama"]["release_url"]
+    assert data["plan"].provision.driver.repository == said["driver"]["repository"]
 
 
 @pytest.mark.parametrize(
