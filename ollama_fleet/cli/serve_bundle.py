@@ -72,11 +72,11 @@ def _print(
 
     print(f"{folder} at {url}, until Ctrl-C. An inventory uses it with")
     print()
-    print(yaml.safe_dump(mirror, sort_keys=False, default_flow_style=True, width=200), end="")
+    print(yaml.safe_dump(mirror, sort_keys=False, default_flow_style=None), end="")
     print()
     print("or, where it names these addresses already, with")
     print()
-    print(yaml.safe_dump(lines, sort_keys=False), end="")
+    print(yaml.safe_dump(lines, sort_keys=False, default_flow_style=None, width=200), end="")
     if loopback:
         print()
         print("Only this machine reaches it; for others: --listen ADDRESS:8480")
