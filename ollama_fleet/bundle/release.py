@@ -18,7 +18,7 @@ def release_part(release: Release, arches: Collection[str]) -> Part:
     url = f"{release.release_url.rstrip('/')}/v{release.version}"
     folder = f"{TREE.releases}/v{release.version}".lstrip("/")
     sums = web.content(f"{url}/{SUMS}", LARGEST_SUMS_BYTES)
-    files = [_archive(url, folder, release, arch) for arch in arches]
+    files = [_archive(folder, release, arch) for arch in arches]
     for item in files:
         _agree(f"{url}/{SUMS}", sums, item)
     return Part(
@@ -28,15 +28,15 @@ def release_part(release: Release, arches: Collection[str]) -> Part:
     )
 
 
-def _archive(url: str, folder: str, release: Release, arch: str) -> Item:
+def _archive(folder: str, release: Release, arch: str) -> Item:
     pinned = release.sha256.get(arch)
     if pinned is None or not re.fullmatch(r"[0-9a-f]{64}", pinned):
         raise PartError(
-            f"no checksum of Ollama {release.version} for {arch} is pinned; set `ollama: {{sha256: …}}` or "
-            "`sha256_file:` in the inventory, from the release's sha256sum.txt"
+            f"no checksum of Ollama {release.version} for {arch} is pinned; pin it by "
+            f"`fleet pin ollama {release.version}`"
         )
-    name = f"ollama-linux-{arch}.tar.zst"
-    address = f"{url}/{name}"
+    address = release.url(arch)
+    name = address.rpartition("/")[2]
     return Item(
         f"{folder}/{name}", pinned, web.length_of(address), address, partial(web.open_at, address)
     )
