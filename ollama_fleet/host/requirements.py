@@ -8,7 +8,9 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 from pyinfra.operations import apt, dnf
 
+from ollama_fleet.claim import CLAIM_QUESTION, read_claim
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.host import claims
 from ollama_fleet.host.ahead import ahead, objections
 from ollama_fleet.host.answers import ask, forget, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host
@@ -23,12 +25,20 @@ from ollama_fleet.preflight import (
     read_facts,
 )
 
+# Claims the host, once a script that a dead run has left at work has ended, and nothing else.
+CLAIM = change_script([":"])
+
+
+def asked(plan: HostPlan) -> dict[str, str]:
+    """What `requirements_met` asks by itself."""
+    return {**CLAIM_QUESTION, **questions_for(plan)}
+
 
 @operation()
 def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
     """
-    Fail the host, before anything is changed on it, unless it can take the plan; then make sure of
-    the few commands that the later steps use.
+    Fail the host, before anything is changed on it, while another run changes it, or unless it can
+    take the plan; then make sure of the few commands that the later steps use.
 
     Asks ahead what the later steps want to know: one exec for all of them.
 
@@ -40,8 +50,16 @@ def requirements_met(plan: HostPlan) -> Generator[Any, None, None]:
 
         requirements_met(name="Check the host", plan=plan)
     """
-    questions = questions_for(plan)
+    questions = asked(plan)
     answers = ask(questions, ahead=ahead(plan))
+    if questions.keys() <= answers.keys():
+        claim = read_claim(answers)
+        if others := claims.taken(claim):
+            yield FunctionCommand(fail_host, (others,), {})
+            return
+        if claims.left_at_work(claim):
+            yield Script(CLAIM)
+            answers = ask(questions, ahead=ahead(plan))
     if not questions.keys() <= answers.keys():
         yield no_answer()
         return
@@ -73,6 +91,7 @@ def _commands_installed(plan: HostPlan, facts: HostFacts) -> Generator[Any, None
         yield Script(change_script([_LISTS], plan.provision.environment))
         yield from apt.packages._inner(packages=packages)
     else:
+        yield Script(CLAIM)
         yield from dnf.packages._inner(packages=packages)
     forget(host)
 

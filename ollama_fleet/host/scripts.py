@@ -10,11 +10,11 @@ from typing import Any
 
 from pyinfra.api import Host, State, StringCommand
 
+from ollama_fleet.claim import TAKE_CLAIM
+from ollama_fleet.host.claims import introduction
 from ollama_fleet.host.memory import forget
 from ollama_fleet.templating import MARKER, HostFile
 
-# Only root can open it: whoever can open a file can lock it.
-RUN_DIR = "/run/ollama-fleet"
 NOTHING: Mapping[str, str] = {}
 
 # The whole script is one function, so that the shell has read all of it before it runs any: nothing
@@ -39,14 +39,11 @@ put() {{ # put PATH MODE, content base64-coded on stdin: staged beside the targe
         fail "cannot write $1 (is the disk full, or the file immutable?)"
     }}
 }}
-mkdir -p -m 700 {RUN_DIR}
-exec 9>{RUN_DIR}/lock
-flock -n 9 || fail "another deploy is changing this host right now; wait for it, then run again"
-"""
+{TAKE_CLAIM}"""
 
 
 def change_script(steps: Sequence[str], environment: Mapping[str, str] = NOTHING) -> str:
-    """One script of `steps` that holds the host's lock and stops at the first failure.
+    """One script of `steps` that claims the host, holds its lock and stops at the first failure.
 
     `environment`: variables that everything in it sees, such as a proxy's address.
     """
@@ -62,7 +59,8 @@ def put_file(file: HostFile) -> str:
 
 
 class Script(StringCommand):
-    """A shell script on the remote shell's standard input, whose output is shown as it comes.
+    """A shell script on the remote shell's standard input, whose output is shown as it comes. It says
+    which run it is of.
 
     What the host answered before it is forgotten.
 
@@ -70,10 +68,11 @@ class Script(StringCommand):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__("sh", "-s", _stdin=text)
+        super().__init__("sh", "-s")
+        self.text = text
 
     def execute(self, state: State, host: Host, connector_arguments: Any) -> Any:
-        connector_arguments.update(self.connector_arguments)
+        connector_arguments["_stdin"] = f"{introduction(host)}{self.text}"
         forget(host)
         return host.run_shell_command(
             self, print_output=True, print_input=state.print_input, **connector_arguments

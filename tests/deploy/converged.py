@@ -10,6 +10,7 @@ from typing import Any
 from ollama_fleet.convergence import digest, manifest_of
 from ollama_fleet.host import models, release
 from ollama_fleet.host.ahead import ahead
+from ollama_fleet.host.requirements import asked
 from ollama_fleet.mirrors.nginx import Machine, configuration_digest, mirror_file
 from ollama_fleet.mirrors.state import CA_BUNDLES
 from ollama_fleet.planner.mirror import MirrorPlan
@@ -89,7 +90,7 @@ def asked_answers(**changes: str) -> dict[str, str]:
     """Everything that the steps want to know, which is asked at once."""
     driver = {name: text for name, text in healthy().items() if name.startswith("driver.")}
     steps = (preflight_answers(), driver, release_answers(), unit_answers(), model_answers())
-    silent = {name: "" for step in (QUESTIONS, *ahead(PLAN)) for name in step}
+    silent = {name: "" for step in (asked(PLAN), *ahead(PLAN)) for name in step}
     return silent | {name: text for step in steps for name, text in step.items()} | changes
 
 
