@@ -15,6 +15,7 @@ from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
 from tasks.ollama import install_ollama, remove_old_ollama
 from tasks.preflight import match_gpus, preflight
+from tasks.removal import remove_everything
 from tasks.slices import run_slices
 from tasks.verify import verify
 
@@ -23,10 +24,11 @@ mirror, plan = begin(host)
 if mirror:
     run_mirror(mirror)
 if plan:
+    remove_everything(plan)  # where `state: absent`; all other steps are for the rest
     preflight(plan)
     # Downloads run on the host by themselves; whoever needs one waits for it.
     start_downloads(plan)
-    protect_containers()
+    protect_containers(plan)
     install_driver(plan)
     match_gpus(plan)
     container_toolkit(plan)

@@ -104,7 +104,7 @@ def _host_data(
     return {
         "plan": plan,
         **({"mirror_plan": mirror} if mirror else {}),
-        **ollama_settings(fleet, spec, directory),
+        **(ollama_settings(fleet, spec, directory) if plan.removal is None else {}),
         **_reached(plan.host, spec, fleet, directory, f"hosts.{plan.host}"),
     }
 

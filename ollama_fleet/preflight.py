@@ -42,6 +42,8 @@ QUESTIONS = {
     **room_questions(),
 }
 
+NOT_ROOT = "not root on this host; log in as root or set `ssh: {sudo: true}`"
+
 
 def questions_for(plan: HostPlan) -> dict[str, str]:
     """What to ask a host of this plan: its disk is looked at where its models go."""
@@ -138,7 +140,7 @@ def _systemd_version(answer: Answer) -> int | None:
 
 def _system_problems(plan: HostPlan, facts: HostFacts) -> Iterator[str]:
     if not facts.is_root:
-        yield "not root on this host; log in as root or set `ssh: {sudo: true}`"
+        yield NOT_ROOT
     if facts.systemd is None:
         yield "systemd is not running; slices are systemd units"
     elif facts.systemd < OLDEST_SYSTEMD:

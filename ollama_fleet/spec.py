@@ -27,6 +27,7 @@ from ollama_fleet.spec_nvidia import (
 )
 from ollama_fleet.spec_nvidia_rules import host_nvidia_rules
 from ollama_fleet.spec_ollama import OllamaSpec
+from ollama_fleet.spec_removal import Remove, RemoveSpec, State, removal_rules
 from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_rules
 from ollama_fleet.spec_servers import (
     Index,
@@ -49,6 +50,7 @@ __all__ = [
     "MirrorSpec",
     "ModelsSpec",
     "OllamaSpec",
+    "RemoveSpec",
     "ServerSpec",
     "SliceSpec",
     "SshSpec",
@@ -71,6 +73,8 @@ class HostSpec(Spec):
 
     address: Address = None
     connection: Connection = "ssh"
+    state: State = "present"
+    remove: Remove = RemoveSpec()
     ssh: Ssh = SshSpec()
     gpus: list[GpuSpec] | None = Field(
         None, description="The GPUs it should have, in PCI order; default: whatever is found."
@@ -114,6 +118,7 @@ class HostSpec(Spec):
     def _rules(self) -> "HostSpec":
         host_rules(self)
         host_nvidia_rules(self)
+        removal_rules(self)
         return self
 
     @property

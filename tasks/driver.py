@@ -1,13 +1,12 @@
 """The NVIDIA driver: installed, upgraded or left alone; a reboot where one is needed and allowed."""
 
-from pyinfra.api import deploy
-
 from ollama_fleet.host.driver import driver_installed, driver_works
 from ollama_fleet.host.reboot import rebooted_if_needed
+from ollama_fleet.host.steps import step
 from ollama_fleet.planner.plan import HostPlan
 
 
-@deploy("Driver")
+@step("Driver")
 def install_driver(plan: HostPlan) -> None:
     """Bring the driver that the host's GPUs need into use."""
     driver_installed(name="Install the NVIDIA driver", plan=plan)

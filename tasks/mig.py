@@ -1,13 +1,12 @@
 """The GPUs themselves: cut into MIG instances, and set."""
 
-from pyinfra.api import deploy
-
 from ollama_fleet.host.mig import gpus_partitioned
 from ollama_fleet.host.reboot import rebooted_if_needed
+from ollama_fleet.host.steps import step
 from ollama_fleet.planner.plan import HostPlan
 
 
-@deploy("GPUs")
+@step("GPUs")
 def partition_gpus(plan: HostPlan) -> None:
     """Make the planned instances and settings, and have the host restore them at each boot."""
     gpus_partitioned(name="Cut and set the GPUs", plan=plan)

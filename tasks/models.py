@@ -1,19 +1,18 @@
 """The models that the slices serve, in the host's shared store."""
 
-from pyinfra.api import deploy
-
 from ollama_fleet.host.downloads import downloads_started
 from ollama_fleet.host.models import models_present
+from ollama_fleet.host.steps import step
 from ollama_fleet.planner.plan import HostPlan
 
 
-@deploy("Downloads")
+@step("Downloads")
 def start_downloads(plan: HostPlan) -> None:
     """Begin with what takes longest, the release and the models, beside all other steps."""
     downloads_started(name="Start the downloads", plan=plan)
 
 
-@deploy("Models")
+@step("Models")
 def fetch_models(plan: HostPlan) -> None:
     """Wait for the models, and for what is to go."""
     models_present(name="Fetch missing models", plan=plan)

@@ -17,6 +17,7 @@ from ollama_fleet.cli import (
     pin,
     plan,
     recommend,
+    remove,
     schema,
     serve_bundle,
 )
@@ -36,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "pin": pin.pin,
     "describe": describe.describe,
     "discover": discover.discover,
+    "remove": remove.remove,
     "schema": schema.schema,
     "docs": docs.docs,
 }

@@ -74,7 +74,7 @@ def plan(
     Rendered files hold stand-ins such as GPU-0-unknown for what only a host can tell, unless
     --hardware says it.
 
-    JSON: refused; hosts (name to slices, gpus with components, margin_mib, free_mib, models and
+    JSON: refused; hosts (name to state, slices, gpus with components, margin_mib, free_mib, models and
     their terms, mig, needs, notes); refusals with where, what, arithmetic and would_fit; moved; placements;
     rendered (files).
     """
@@ -98,7 +98,8 @@ def plan(
         _draw(path.name, plans, planned, svg, html)
         rendered = []
         if render and not planned.refusals:
-            rendered = _render(fleet, plans, found, path.parent, render)
+            present = {name: plan for name, plan in plans.items() if plan.removal is None}
+            rendered = _render(fleet, present, found, path.parent, render)
         needs = _needs(fleet, plans)
         if json:
             _print_json(planned, shown, needs, rendered)

@@ -6,5 +6,7 @@ One module per concern, each with one fact (one exec) and one operation (at most
 - `transport`  the SSH connection itself
 - `answers`    facts made of questions
 - `scripts`    shell that changes a host: prelude, files, how it runs
-- `requirements`, `release`, `units`, `models`, `verification`   the concerns
+- `claims`     what this run says of itself on a host, and who else is at work there
+- `steps`      which hosts a step concerns: those to be present, or those to be absent
+- `requirements`, `release`, `units`, `models`, `verification`, `removal`   the concerns
 """

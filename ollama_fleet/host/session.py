@@ -10,14 +10,14 @@ from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.mirror import MirrorPlan
-from ollama_fleet.planner.plan import HostPlan, Release
+from ollama_fleet.planner.plan import HostPlan, Release, Removal
 from ollama_fleet.problems import InputError
 from ollama_fleet.release.wanted import ReleaseRefusedError, wanted_release
 from ollama_fleet.yamlfile import YamlFile
 
 HOST_KEYS = (
     *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
-    *("slices", "wishes", "models", "downloads"),
+    *("slices", "wishes", "models", "downloads", "state", "remove"),
     *("driver", "container_toolkit", "container_runtime", "reboot", "proxy", "drain_timeout_s"),
 )
 
@@ -40,6 +40,8 @@ def begin(host: Host) -> tuple[MirrorPlan | None, HostPlan | None]:
 
 def _host_plan(host: Host) -> HostPlan:
     plan = host.data.get("plan") or _plan_from_data(host)
+    if removal := _removal(host, plan):
+        return replace(plan, removal=removal)
     timeout_s = int(host.data.get("verify_timeout_s") or plan.verify_timeout_s)
     return replace(plan, release=_release(host, plan), verify_timeout_s=timeout_s)
 
@@ -57,6 +59,20 @@ def _plan_from_data(host: Host) -> HostPlan:
         return plan_host(host.name, spec)
     except InputError as error:
         raise BadInventoryError(str(error)) from None
+
+
+def _removal(host: Host, plan: HostPlan) -> Removal | None:
+    """What the plan says, or `--data state=absent` and `--data remove_models=true` over it."""
+    state = host.data.get("state") or ("absent" if plan.removal else "present")
+    if state not in ("present", "absent"):
+        raise BadInventoryError(f"{host.name}: state is present or absent, not '{state}'")
+    if state == "present" and plan.removal:
+        what = "the inventory says `state: absent`, and has no plan for it; correct it there"
+        raise BadInventoryError(f"{host.name}: {what}")
+    if state == "present":
+        return None
+    asked = plan.removal or Removal()
+    return replace(asked, models=asked.models or host.data.get("remove_models") is True)
 
 
 def _release(host: Host, plan: HostPlan) -> Release:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ollama_fleet.hardware import Hardware
+from ollama_fleet.planner.absent import emptied
 from ollama_fleet.planner.attempt import Attempt, attempt
 from ollama_fleet.planner.board import HostBoard, new_board
 from ollama_fleet.planner.demand import Demand, Option, Placed, demands_of, options_of
@@ -68,6 +69,7 @@ def plan_fleet(
       says, and where something would be left without a place
     + solver_s: most seconds for the solver, if it is installed and needed; 0: without it
     """
+    fleet = emptied(fleet)
     needs = Needs(known_to(fleet))
     found = hardware or {}
     written = [

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ollama_fleet.hardware import Hardware
+from ollama_fleet.planner.absent import removal_of
 from ollama_fleet.planner.board import HostBoard, hidden_board, host_board
 from ollama_fleet.planner.delivery import downloads_of, extra_models, store_of
 from ollama_fleet.planner.demand import Placed
@@ -77,7 +78,7 @@ def host_plan(
         host=host.name,
         expected_gpus=_expected_gpus(spec),
         slices=tuple(_with_store(item, store.path) for item in slices),
-        extra_models=extra_models(fleet, spec),
+        extra_models=extra_models(fleet, spec) if spec.state == "present" else (),
         loader_port=LOADER_PORT,
         memory=tuple(sorted(memory, key=_order)) if host.board.gpus else (),
         mig=_layouts(host, board),
@@ -86,6 +87,7 @@ def host_plan(
         provision=provision_of(fleet, spec, mirror_url(fleet, spec)),
         store=store,
         downloads=downloads_of(fleet, spec),
+        removal=removal_of(spec),
     )
 
 

@@ -82,6 +82,13 @@ class SlicePlan:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """What goes from a host that is to be absent, beside all that a deploy put there."""
+
+    models: bool = False
+
+
+@dataclass(frozen=True)
 class HostPlan:
     """Everything that one host will be; travels to pyinfra as one value of host data.
 
@@ -90,7 +97,8 @@ class HostPlan:
     arithmetic of every GPU and instance, empty where nobody knows the GPUs; `mig` the instances of
     each GPU that is cut, in the order in which they have to be made; `notes` what a person should
     know although nothing is refused; `provision` what is asked of the host below Ollama; `store` and
-    `downloads` what its model store holds and how it is filled.
+    `downloads` what its model store holds and how it is filled; `removal` that it is to be absent,
+    which goes before all the rest.
     """
 
     host: str
@@ -107,6 +115,7 @@ class HostPlan:
     provision: Provision = field(default_factory=Provision)
     store: StorePlan = field(default_factory=StorePlan)
     downloads: Downloads = field(default_factory=Downloads)
+    removal: Removal | None = None
 
     @property
     def models(self) -> tuple[str, ...]:

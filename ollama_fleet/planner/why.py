@@ -135,6 +135,8 @@ def _best_kind(demand: Demand, hosts: Sequence[HostBoard], needs: Needs) -> tupl
 
 
 def _no_gpu(demand: Demand, hosts: Sequence[HostBoard]) -> str:
+    if hosts and all(host.spec.state == "absent" for host in hosts):
+        return f"it may only be on {', '.join(h.name for h in hosts)}, with `state: absent`"
     if not any(host.gpus for host in hosts):
         return "its hosts do not say which GPUs they have; write `gpus:` (`fleet discover HOST`)"
     if hidden := [host.name for host in hosts if host.hidden]:

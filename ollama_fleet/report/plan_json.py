@@ -25,6 +25,7 @@ def plan_data(plan: FleetPlan, hosts: list[str], needs: Mapping[str, HostNeeds])
 
 def _host(plan: HostPlan, needs: HostNeeds | None) -> dict[str, Any]:
     return {
+        "state": "absent" if plan.removal else "present",
         "slices": [_slice(item) for item in plan.slices],
         "gpus": [_gpu(memory) for memory in plan.memory],
         "mig": [{"gpu": gpu, "profiles": list(names)} for gpu, names in plan.mig],

@@ -25,6 +25,12 @@ def print_plan(
     screen = console()
     every = {name: bars(plan) for name, plan in plans.items()}
     for name, plan in plans.items():
+        if plan.removal:
+            kept = "with its models" if plan.removal.models else "its models stay"
+            screen.print(
+                f"[bold]{plain(name)}[/bold]  absent: all that a deploy put there goes, {kept}"
+            )
+            continue
         screen.print(f"[bold]{plain(name)}[/bold]{_cut(plan)}")
         for bar in every[name]:
             _print_bar(screen, bar, name in explained)

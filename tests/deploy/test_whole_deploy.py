@@ -15,10 +15,12 @@ HEAD = """from tests.deploy.converged import (
 """
 
 
-def pyinfra(folder: Path, hosts: str, *options: str) -> tuple[int, dict | None, str]:
+def pyinfra(
+    folder: Path, hosts: str, *options: str, head: str = ""
+) -> tuple[int, dict | None, str]:
     inventory = folder / "fake.py"
     inventory.write_text(
-        f"{HEAD}from tests.unit.test_checks import assembled, healthy\nhosts = {hosts}\n"
+        f"{HEAD}{head}from tests.unit.test_checks import assembled, healthy\nhosts = {hosts}\n"
     )
     done = subprocess.run(
         [str(Path(sys.executable).parent / "pyinfra"), str(inventory), "deploy.py", *options],
@@ -132,3 +134,86 @@ def test_a_mirror_that_cannot_be_one_fails_alone(tmp_path: Path) -> None:
     assert code == 1 and report, said
     assert report["results"]["failed_hosts"] == ["@fake/depot"]
     assert "built without http_slice_module" in said
+
+
+CLAIM = (
+    "run x\\nwho bob@desk, process 7\\nsince Monday\\ncontroller m b 7 8\\ncarrier 812 9\\nalive"
+)
+
+
+def test_a_host_that_another_run_has_is_left_alone_and_the_others_are_deployed(
+    tmp_path: Path,
+) -> None:
+    """Though much is to be done on it: it has no release and no units yet."""
+    bare = f"installed='', current='', command='', files='', units='', manifest='', claim='{CLAIM}'"
+    hosts = f"[('@fake/a', host_data()), ('@fake/b', host_data(asked=transcript(asked_answers({bare}))))]"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json")
+    assert code == 1 and report, said
+    assert successes(report) == {} and report["results"]["failed_hosts"] == ["@fake/b"]
+    assert (
+        "another deploy is changing this host right now: bob@desk, process 7, since Monday" in said
+    )
+    assert "`kill 812` on the host" in said and "Traceback" not in said
+
+    code, report, said = pyinfra(tmp_path, hosts, "--dry", "--json")
+    assert code == 0 and report and "bob@desk" in said, "only a warning where nothing is changed"
+    assert [op["name"] for op in report["plan"] if "@fake/b" in op["hosts_with_change"]] != []
+
+
+GONE = """
+from dataclasses import replace
+from ollama_fleet.planner.plan import Removal
+from ollama_fleet.host.removal import asked
+
+def gone(**answers):
+    data = host_data()
+    plan = replace(data["plan"], removal=Removal(), release=None)
+    told = {name: "" for name in asked(plan)} | {"removal.user": "0"} | answers
+    responses = {"planned=/var/lib/ollama/models": transcript(told)}
+    return {"plan": plan, "fake_responses": responses, "fake_delay": 0.0, "fake_delay_jitter": 0.0}
+
+"""
+
+
+def test_a_host_that_is_absent_is_asked_once_and_nothing_else_is_done_there(tmp_path: Path) -> None:
+    """A question of any other step would get no answer, and fail it; no release is needed."""
+    hosts = "[('@fake/a', host_data()), ('@fake/b', gone())]\n"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json", head=GONE)
+    assert code == 0 and report, said
+    assert successes(report) == {}
+    concerned = {op["name"]: op["no_change"] for op in report["results"]["operations"]}
+    assert [name for name, names in concerned.items() if "@fake/b" in names] == [
+        "Removal | Remove everything of ours"
+    ]
+    assert "@fake/a" not in concerned["Removal | Remove everything of ours"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ("**{'removal.user': '1000'}", "not root on this host"),
+        (f"claim='{CLAIM}'", "another deploy is changing this host right now: bob@desk"),
+        ("**{'removal.ours': 'file /usr/local/bin/ollama'}", "not everything of ours went"),
+    ],
+)
+def test_a_host_whose_removal_cannot_be_or_did_not_work_fails_alone(
+    tmp_path: Path, answers: str, words: str
+) -> None:
+    """In the last one a script that did nothing is found out."""
+    hosts = f"[('@fake/a', host_data()), ('@fake/b', gone({answers}))]"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json", head=GONE)
+    assert code == 1 and report, said
+    assert report["results"]["failed_hosts"] == ["@fake/b"]
+    assert words in said and "Traceback" not in said
+
+
+def test_what_would_go_is_shown_and_stays(tmp_path: Path) -> None:
+    ours = "{'removal.ours': 'file /etc/systemd/system/ollama-chat.service\\naccount ollama'}"
+    code, report, said = pyinfra(
+        tmp_path, f"[('@fake/b', gone(**{ours}))]", "--dry", "--json", head=GONE
+    )
+    assert code == 0 and report, said
+    assert [op["name"] for op in report["plan"] if op["hosts_with_change"]] == [
+        "Removal | Remove everything of ours"
+    ]
+    assert "stops and removes ollama-chat.service" in said and "the service user ollama" in said

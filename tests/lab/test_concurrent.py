@@ -47,24 +47,47 @@ def kill(running: "subprocess.Popen[str]") -> None:
 
 
 def test_the_second_of_two_deploys_says_who_is_first_and_leaves(fleet: Fleet, host: str) -> None:
+    slow = '#!/bin/sh\\nsleep 8\\nexec /usr/bin/zstd "$@"\\n'
+    fleet.sh(host, "apt-get -qq update && apt-get -qq install -y curl zstd >/dev/null 2>&1")
+    fleet.sh(host, f"printf '{slow}' >/usr/local/bin/zstd && chmod +x /usr/local/bin/zstd")
+    others = [
+        fleet.command("-y"),
+        fleet.command("-y", "--data", "state=absent"),
+        fleet.command("--dry"),
+    ]
     first = begin(fleet, "unpacking")
-    second, look = fleet.deploy(), fleet.look()
+    second, removal, look = together(others)
+    assert first.poll() is None
     said = first.communicate(timeout=120)[0]
     assert first.returncode == 0, said
 
     who = f", process {first.pid}, since "
-    assert second.code == 1 and "Traceback" not in second.text
-    assert "another deploy is changing this host right now: " in second.text
-    assert who in second.text and "it runs on this machine" in second.text
-    assert not any(word in second.text for word in ("unpacking", "switching to", "starting ollama"))
+    for code, text in (second, removal):
+        assert code == 1 and "Traceback" not in text
+        assert "another deploy is changing this host right now: " in text
+        assert who in text and "it runs on this machine" in text
+    assert not any(word in second[1] for word in ("unpacking", "switching to", "starting ollama"))
     # Whoever only looks is told, and sees what would change.
-    assert look.code == 0 and who in look.text and "Run one unit per slice" in look.text
+    assert look[0] == 0 and who in look[1] and "Run one unit per slice" in look[1], look[1]
 
     third = fleet.deploy()
     assert third.code == 0 and third.changed() == {}
 
 
-@pytest.mark.parametrize("words", ["downloading", "unpacking", "pulling"])
+def together(commands: list[list[str]]) -> list[tuple[int, str]]:
+    """Run them at the same time; exit codes and what they said."""
+    pipe, off = subprocess.PIPE, subprocess.DEVNULL
+    running = [
+        subprocess.Popen(
+            words, cwd=ROOT, stdin=off, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
+        for words in commands
+    ]
+    said = [one.communicate(timeout=120)[0] for one in running]
+    return [(one.returncode, text) for one, text in zip(running, said, strict=True)]
+
+
+@pytest.mark.parametrize("words", ["downloading", "unpacking", "starting ollama"])
 def test_a_killed_deploy_is_in_nobody_s_way(fleet: Fleet, host: str, words: str) -> None:
     """The next one waits for what the first had begun there, and needs no hand."""
     kill(begin(fleet, words))

@@ -37,8 +37,9 @@ MAY_IMPORT = {
     "spec": {
         *("catalogue", "spec_fleet_rules", "spec_rules", "spec_servers"),
         *("spec_delivery", "spec_mirrors", "spec_nvidia", "spec_nvidia_rules"),
-        *("spec_ollama", "spec_ssh"),
+        *("spec_ollama", "spec_removal", "spec_ssh"),
     },
+    "spec_removal": {"spec", "spec_rules", "spec_servers"},
     "layout_files": {"catalogue", "mig", "problems", "spec", "spec_known", "yamlfile"},
     "key_files": {"problems", "spec", "yamlfile"},
     "load": {"key_files", "layout_files", "problems", "spec", "yamlfile"},
@@ -46,6 +47,11 @@ MAY_IMPORT = {
     "mig": {"draining", "gpu_settings", "hardware", "planner", "problems", "questions", "yamlfile"},
     "gpu_settings": {"hardware", "planner", "questions"},
     "containers": {"catalogue", "hardware", "planner", "questions", "templating"},
+    "claim": {"questions"},
+    "controller": set(),
+    "removal": {
+        *("claim", "convergence", "draining", "mig", "planner", "questions", "templating"),
+    },
     "store": set(),
     "draining": set(),
     "driver": {"catalogue", "draining", "hardware", "planner", "questions", "templating"},
