@@ -129,7 +129,8 @@ def _scope(
     plans = {
         name: replace(plan, release=release_of(fleet, name, path.parent)[0])
         for name, plan in with_lock(planned.hosts, read_lock(path)).items()
-        if not patterns or any(fnmatch(name, pattern) for pattern in patterns)
+        if plan.removal is None
+        and (not patterns or any(fnmatch(name, pattern) for pattern in patterns))
     }
     return Scope(plans, list(dict.fromkeys(arches)), list(dict.fromkeys(distributions)))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ollama_fleet.cli import remove
+from ollama_fleet.cli.bundle import _scope
 from ollama_fleet.host import session
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import FleetPlan, plan_fleet
@@ -79,6 +80,10 @@ def test_it_is_shown_without_slices_and_needs_no_release(inventory: Path, tmp_pa
     told = fleet_json("plan", inventory, "--render", tmp_path / "out")
     assert told["hosts"]["gpu01"]["state"] == "absent" and told["rendered"] == []
     assert fleet_json("check", inventory)["hosts"][0]["slices"] == []
+
+
+def test_a_bundle_holds_nothing_for_it(inventory: Path) -> None:
+    assert _scope(inventory, [], [], ["amd64"]).plans == {}
 
 
 def host(plan: HostPlan | None = None, **data: Any) -> Any:

@@ -58,7 +58,7 @@ def commands(host: Host, wanted: Release, monkeypatch: pytest.MonkeyPatch) -> li
 
 
 def text(command: Script) -> str:
-    return str(command.connector_arguments["_stdin"])
+    return command.text
 
 
 def test_a_host_fetches_for_itself_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
