@@ -154,7 +154,7 @@ def test_slices_that_swap_gpus_and_names_end_as_planned(deployed: Fleet) -> None
     run = deployed.deploy()
     assert run.code == 0, run.text
     units = deployed.sh(
-        "td", "systemctl list-units --plain --no-legend 'ollama-*' | awk '{print $1}'"
+        "td", "systemctl list-units --plain --no-legend 'ollama-*.service' | awk '{print $1}'"
     )
     assert units.split() == ["ollama-chat.service", "ollama-coder.service"]
     uuids = deployed.sh("td", "nvidia-smi --query-gpu=uuid --format=csv,noheader").split()
