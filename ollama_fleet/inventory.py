@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from ollama_fleet.catalogue.release import default_archive
+from ollama_fleet.file_digests import with_digests
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
@@ -68,7 +69,8 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan and
     the lock file lie; those of mirrors come first."""
     planned = plan_fleet(fleet, previous=read_kept(inventory)).required()
-    plans = with_lock(planned.hosts, read_lock(inventory))
+    locked = with_lock(planned.hosts, read_lock(inventory))
+    plans = {name: with_digests(plan, str(inventory)) for name, plan in locked.items()}
     mirrors = mirrors_of(fleet)
     on_hosts = {mirror.host: mirror for mirror in mirrors.values()}
     own = [

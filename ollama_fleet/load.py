@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ollama_fleet.custom_files import with_custom_files
 from ollama_fleet.key_files import with_keys
 from ollama_fleet.layout_files import with_layouts
 from ollama_fleet.problems import InputError, Problem
@@ -28,6 +29,7 @@ def validate(file: YamlFile) -> Fleet:
     if not isinstance(file.value, dict):
         what = "holds no inventory; it must be a mapping with `version: 1` and `hosts:`"
         raise InputError([Problem(file.source, "", what)])
+    file = with_custom_files(file)
     fleet = _fleet(file)
     if any(host.mig_parted for host in fleet.hosts.values()):
         fleet = _fleet(with_layouts(file, fleet))
@@ -53,11 +55,12 @@ def _place(detail: ErrorDetails) -> Loc:
     """Where the error is, without the names that pydantic adds for union members and map keys."""
     kept: Loc = ()
     known: Any = Fleet
-    for part in detail["loc"]:
+    for number, part in enumerate(detail["loc"], start=1):
         below = _inside(known, part)
-        if below is None and detail["type"] != "extra_forbidden":
-            break
-        kept, known = (*kept, part), below
+        if below is not None:
+            kept, known = (*kept, part), below
+        elif number == len(detail["loc"]) and detail["type"] == "extra_forbidden":
+            kept = (*kept, part)
     return kept + tuple(detail.get("ctx", {}).get("at", ()))
 
 
@@ -85,7 +88,10 @@ def _unknown_key(place: Loc) -> str:
     model: Any = Fleet
     for part in place[:-1]:
         model = _inside(model, part)
-    known = sorted(model.model_fields) if _is_model(model) else []
+    fields = [
+        one for kind in _options(model) if _is_model(kind) for one in kind.model_fields.items()
+    ]
+    known = sorted(field.alias or name for name, field in fields)
     near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
     return f"unknown key; {hint}"
@@ -94,8 +100,10 @@ def _unknown_key(place: Loc) -> str:
 def _inside(kind: Any, part: str | int) -> Any:
     """The type found under `part` of a value of type `kind`; None when there is none."""
     for option in _options(kind):
-        if _is_model(option) and part in option.model_fields:
-            return option.model_fields[str(part)].annotation
+        if _is_model(option):
+            for name, field in option.model_fields.items():
+                if part == (field.alias or name):
+                    return field.annotation
         origin, arguments = typing.get_origin(option), typing.get_args(option)
         if origin is list and isinstance(part, int):
             return arguments[0]

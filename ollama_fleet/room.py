@@ -74,7 +74,9 @@ def disk_problems(plan: HostPlan, room: Room) -> list[str]:
 
 
 def _wanted_bytes(plan: HostPlan, names: Iterable[str]) -> int:
-    """What pulling these takes: exact where they are locked, else by the catalogue, each file once."""
+    """What bringing these takes: exact where they are locked, else by the catalogue, each file once; of
+    files that Ollama makes models of, the file and the two copies that it writes meanwhile."""
+    names = list(names)
     blobs: dict[str, int] = {}
     rest = []
     for name in names:
@@ -83,7 +85,8 @@ def _wanted_bytes(plan: HostPlan, names: Iterable[str]) -> int:
         blobs |= found or {}
         if found is None:
             rest.append(name)
-    return sum(blobs.values()) + download_bytes(known_models(rest))
+    made = {model.source: 3 * model.file_bytes for model in plan.custom if model.name in names}
+    return sum(blobs.values()) + sum(made.values()) + download_bytes(known_models(rest))
 
 
 def ram_advice(plan: HostPlan, room: Room) -> list[str]:

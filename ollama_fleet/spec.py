@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ollama_fleet import catalogue
+from ollama_fleet.spec_custom import CustomModelSpec
 from ollama_fleet.spec_delivery import DownloadsSpec, ModelsSpec
 from ollama_fleet.spec_fleet_rules import fleet_rules
 from ollama_fleet.spec_mirrors import MirrorChoice, MirrorSpec, fleet_mirror_rules
@@ -32,6 +33,7 @@ from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_
 from ollama_fleet.spec_servers import (
     Index,
     MigSpec,
+    Model,
     ServerSpec,
     SliceSpec,
     Spec,
@@ -149,6 +151,9 @@ class Fleet(Spec):
     ssh: SshSpec = Field(default=SshSpec(), description="Defaults for every host.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="Ollama on every host.")
     models: ModelsSpec = Field(default=ModelsSpec(), description="The model store of every host.")
+    custom_models: dict[Model, CustomModelSpec] = Field(
+        default={}, description="Models of your own by name; hosts make those that they serve."
+    )
     downloads: DownloadsSpec = Field(
         default=DownloadsSpec(), description="How every host downloads."
     )

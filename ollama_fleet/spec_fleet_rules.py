@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import PydanticCustomError
 
 from ollama_fleet import catalogue
+from ollama_fleet.spec_custom_rules import ABSENT, custom_rules
 from ollama_fleet.spec_known import (
     Known,
     Place,
@@ -32,13 +33,13 @@ POOL_SETTINGS = (
     *("context", "parallel", "kv_cache", "keep_alive", "flash_attention", "env", "env_file"),
     *("hosts", "gpu", "mig"),
 )
-ABSENT = "the library has no"
 
 
 def fleet_rules(fleet: "Fleet") -> None:
     """Check a fleet against the catalogue, and its wishes against its hosts."""
     known = known_to(fleet)
     for rule in (
+        custom_rules,
         _gpus_known,
         _slices_known,
         _mig_fits,

@@ -3,8 +3,9 @@
 Imports the catalogue; knows nothing of rules or errors.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ollama_fleet import catalogue
 
 if TYPE_CHECKING:
     from ollama_fleet.spec import Fleet, HostSpec
+    from ollama_fleet.spec_custom import CustomModelSpec
     from ollama_fleet.spec_servers import WishSpec
 
 Place = tuple[str | int, ...]
@@ -23,14 +25,22 @@ _model = lru_cache(maxsize=None)(catalogue.find_model)
 
 @dataclass(frozen=True)
 class Known:
-    """Models and GPUs that an inventory may name: its own, then the catalogue's."""
+    """Models and GPUs that an inventory may name: its own, then the catalogue's.
+
+    `batches` are the models that say their `num_batch` themselves.
+    """
 
     models: dict[str, catalogue.Model]
     gpus: dict[str, catalogue.Gpu]
+    batches: Mapping[str, int] = field(default_factory=dict)
 
     def model(self, tag: str) -> catalogue.Model:
         """The model of a tag. Raises catalogue.UnknownModel, which names the nearest."""
         return self.models.get(full_model_name(tag)) or _model(tag)
+
+    def batch(self, tag: str) -> int | None:
+        """The `num_batch` that a model says itself."""
+        return self.batches.get(full_model_name(tag))
 
     def gpu(self, name: str) -> catalogue.Gpu:
         """The GPU of a name. Raises catalogue.UnknownGpu, which names the nearest."""
@@ -41,10 +51,61 @@ def known_to(fleet: "Fleet") -> Known:
     """What `fleet` adds, over the catalogue."""
     own = fleet.catalogue
     names = [(name, model) for model in own.models for name in (model.tag, *model.aliases)]
-    return Known(
+    known = Known(
         {full_model_name(name): model for name, model in names},
         {short_gpu_name(gpu.name): gpu for gpu in own.gpus},
+        dict(_batches(fleet)),
     )
+    for name in fleet.custom_models:
+        full = full_model_name(name)
+        base = full if full in known.models else _root(fleet, name)
+        with suppress(catalogue.UnknownModel):
+            model = known.model(base)
+            known.models[full] = model.model_copy(update={"tag": full, "aliases": ()})
+    return known
+
+
+def custom_of(fleet: "Fleet", name: str) -> "CustomModelSpec | None":
+    """The custom model of that name; None where the name is somebody else's."""
+    wanted = full_model_name(name)
+    custom = fleet.custom_models.items()
+    return next((spec for own, spec in custom if full_model_name(own) == wanted), None)
+
+
+def num_ctx_of(fleet: "Fleet", name: str) -> tuple[str, int | None]:
+    """The context that a custom model says itself, or has from what it is made from, and who says so."""
+    for one in _chain(fleet, name):
+        spec = custom_of(fleet, one)
+        if spec and spec.parameters.num_ctx is not None:
+            return one, spec.parameters.num_ctx
+    return name, None
+
+
+def _batches(fleet: "Fleet") -> Iterator[tuple[str, int]]:
+    for name in fleet.custom_models:
+        said = [
+            spec.parameters.num_batch
+            for one in _chain(fleet, name)
+            if (spec := custom_of(fleet, one))
+        ]
+        batch = next((one for one in said if one is not None), None)
+        if batch is not None:
+            yield full_model_name(name), batch
+
+
+def _root(fleet: "Fleet", name: str) -> str:
+    """What a custom model's weights come from in the end."""
+    return list(_chain(fleet, name))[-1]
+
+
+def _chain(fleet: "Fleet", name: str) -> Iterator[str]:
+    """A custom model, what it is made from, what that is made from, …; a circle ends."""
+    seen: set[str] = set()
+    while full_model_name(name) not in seen:
+        yield name
+        seen.add(full_model_name(name))
+        spec = custom_of(fleet, name)
+        name = (spec and spec.from_) or name
 
 
 def full_model_name(model: str) -> str:

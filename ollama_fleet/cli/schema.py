@@ -63,8 +63,10 @@ def _type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         name = _section(value["$ref"].rpartition("/")[2])
         return f"[{name}](#{name})"
-    if "anyOf" in value:
-        return " or ".join(_type(one) for one in value["anyOf"] if one.get("type") != "null")
+    for several in ("anyOf", "oneOf"):
+        if several in value:
+            options = (one for one in value[several] if one.get("type") != "null")
+            return " or ".join(map(_type, options))
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
     if "const" in value:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.planner.absent import removal_of
 from ollama_fleet.planner.board import HostBoard, hidden_board, host_board
+from ollama_fleet.planner.custom import custom_models
 from ollama_fleet.planner.delivery import downloads_of, extra_models, store_of
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.devices import Device, Kind, gpus_of, position_of
@@ -74,11 +75,13 @@ def host_plan(
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
     spec, store = host.spec, store_of(fleet, host.spec)
     slices = (*host.slices, *(item for _, item in wished))
+    extra = extra_models(fleet, spec) if spec.state == "present" else ()
+    custom, bases = custom_models(fleet, [*(tag for item in slices for tag in item.models), *extra])
     return HostPlan(
         host=host.name,
         expected_gpus=_expected_gpus(spec),
         slices=tuple(_with_store(item, store.path) for item in slices),
-        extra_models=extra_models(fleet, spec) if spec.state == "present" else (),
+        extra_models=tuple(dict.fromkeys([*extra, *bases])),
         loader_port=LOADER_PORT,
         memory=tuple(sorted(memory, key=_order)) if host.board.gpus else (),
         mig=_layouts(host, board),
@@ -88,6 +91,7 @@ def host_plan(
         store=store,
         downloads=downloads_of(fleet, spec),
         removal=removal_of(spec),
+        custom=custom,
     )
 
 

@@ -98,7 +98,9 @@ class Needs:
         """One model split over `gpus` GPUs. Raises UnknownModel and EstimateError."""
         key = (tag, settings, kind, gpus)
         if key not in self._loads:
-            self._loads[key] = _load(self.known.model(tag), tag, settings, kind, gpus)
+            self._loads[key] = _load(
+                self.known.model(tag), tag, settings, kind, gpus, self.known.batch(tag)
+            )
         return self._loads[key]
 
     def seat(
@@ -138,7 +140,9 @@ class Needs:
         )
 
 
-def _load(model: catalogue.Model, tag: str, settings: Settings, kind: Kind, gpus: int) -> Load:
+def _load(
+    model: catalogue.Model, tag: str, settings: Settings, kind: Kind, gpus: int, batch: int | None
+) -> Load:
     context = min(settings.context, model.max_context)
     answer = estimate(
         model,
@@ -147,6 +151,7 @@ def _load(model: catalogue.Model, tag: str, settings: Settings, kind: Kind, gpus
         kv_cache=settings.kv_cache,
         flash_attention=flash_attention(settings, kind),
         gpus=gpus,
+        batch=batch,
         gpu=kind.card,
         # An empty GPU: the batch is never larger than there.
         free_mib=kind.usable_mib * gpus,

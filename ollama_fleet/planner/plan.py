@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ollama_fleet.catalogue.release import asset, default_archive
+from ollama_fleet.planner.custom import CustomModel
 from ollama_fleet.planner.delivery import MODELS_DIR, STATE_DIR, Downloads, StorePlan
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.provision import Provision
@@ -13,8 +14,9 @@ USER = "ollama"
 PREFIX = "/opt/ollama"
 HOME_DIR = f"{STATE_DIR}/home"
 CUDA_CACHE_DIR = f"{STATE_DIR}/cuda-cache"
-# What lies in the store: Ollama's two, and ours for what is on its way or was found broken.
-STORE_FOLDERS = ("blobs", "manifests", "fetch", "quarantine")
+# What lies in the store: Ollama's two, and ours for what is on its way, what was found broken, and
+# what custom models were made of.
+STORE_FOLDERS = ("blobs", "manifests", "fetch", "quarantine", "custom")
 TARGET = "ollama.target"
 DEVICES_UNIT = "ollama-devices.service"
 LOADER_UNIT = "ollama-loader.service"
@@ -97,8 +99,9 @@ class HostPlan:
     arithmetic of every GPU and instance, empty where nobody knows the GPUs; `mig` the instances of
     each GPU that is cut, in the order in which they have to be made; `notes` what a person should
     know although nothing is refused; `provision` what is asked of the host below Ollama; `store` and
-    `downloads` what its model store holds and how it is filled; `removal` that it is to be absent,
-    which goes before all the rest.
+    `downloads` what its model store holds and how it is filled; `custom` those of its models that are
+    made on it, each after what it is made from; `removal` that it is to be absent, which goes before
+    all the rest.
     """
 
     host: str
@@ -116,12 +119,19 @@ class HostPlan:
     store: StorePlan = field(default_factory=StorePlan)
     downloads: Downloads = field(default_factory=Downloads)
     removal: Removal | None = None
+    custom: tuple[CustomModel, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every model that the host's store must hold, in a stable order."""
         named = [model for item in self.slices for model in item.models]
         return tuple(dict.fromkeys([*named, *self.extra_models]))
+
+    @property
+    def pulled(self) -> tuple[str, ...]:
+        """Those of its models that come from a registry."""
+        own = {model.name for model in self.custom}
+        return tuple(model for model in self.models if model not in own)
 
     @property
     def directories(self) -> tuple[tuple[str, str], ...]:
