@@ -86,7 +86,7 @@ def models_job(plan: HostPlan) -> str:
     """The job that makes the store as the plan says; the same plan gives the same text."""
     store = plan.store
     rows = [f"store {store.path}", *_limits(plan)]
-    for model in plan.models:
+    for model in plan.pulled:
         name, locked = parse_name(model), store.lock_of(model)
         base = blobs_base(name, plan.ollama.registry)
         digest = locked.digest if locked else "-"
@@ -94,6 +94,10 @@ def models_job(plan: HostPlan) -> str:
         if locked:
             text = base64.b64encode(locked.manifest.encode()).decode()
             rows.append(f"locked {digest} {text}")
+    for custom in plan.custom:
+        rows.append(f"keep {parse_name(custom.name).path}")
+        if custom.kind == "url":
+            rows.append(f"source {custom.name} {custom.sha256} {custom.source}")
     rows += [f"absent {parse_name(model).path}" for model in store.absent]
     rows.append(f"keep_unlisted {'yes' if store.keep_unlisted else 'no'}")
     return _text(rows)

@@ -40,7 +40,7 @@ def named_models(plans: Mapping[str, HostPlan], registries: Mapping[str, str | N
     """Every model of some hosts; `registries` says for each host what stands for the public one."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for host, plan in plans.items():
-        for model in plan.models:
+        for model in plan.pulled:
             bases = found.setdefault(model, {})
             base = blobs_base(parse_name(model), registries[host])
             bases[base] = (*bases.get(base, ()), host)

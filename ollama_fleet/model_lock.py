@@ -78,7 +78,7 @@ def locked_bytes(locked: LockedModel) -> int:
 
 
 def _locked(plan: HostPlan, lock: Lock) -> HostPlan:
-    found = tuple(lock[model] for model in plan.models if model in lock)
+    found = tuple(lock[model] for model in plan.pulled if model in lock)
     return replace(plan, store=replace(plan.store, locked=found))
 
 

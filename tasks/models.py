@@ -1,5 +1,6 @@
 """The models that the slices serve, in the host's shared store."""
 
+from ollama_fleet.host.custom import custom_models_made
 from ollama_fleet.host.downloads import downloads_started
 from ollama_fleet.host.models import models_present
 from ollama_fleet.host.steps import step
@@ -14,5 +15,6 @@ def start_downloads(plan: HostPlan) -> None:
 
 @step("Models")
 def fetch_models(plan: HostPlan) -> None:
-    """Wait for the models, and for what is to go."""
+    """Wait for the models, and for what is to go; make those that are made here."""
     models_present(name="Fetch missing models", plan=plan)
+    custom_models_made(name="Make custom models", plan=plan)

@@ -89,7 +89,7 @@ def unlocked(scope: Scope) -> list[str]:
         {
             model
             for plan in scope.plans.values()
-            for model in plan.models
+            for model in plan.pulled
             if plan.store.lock_of(model) is None
         }
     )

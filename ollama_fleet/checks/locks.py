@@ -50,7 +50,7 @@ def unlocked(subject: Subject, tags: Tags) -> tuple[tuple[str, str], ...]:
     found = digests_of(tags)
     return tuple(
         (model, found[path][:SHORT])
-        for model in subject.plan.models
+        for model in subject.plan.pulled
         if subject.plan.store.lock_of(model) is None and (path := parse_name(model).path) in found
     )
 

@@ -34,7 +34,7 @@ STEPS = (
     Step(release.asked, release.problems),
     Step(mig.asked, mig.problems),
     Step(units.asked),
-    Step(models.asked),
+    Step(models.asked, models.problems),
 )
 
 

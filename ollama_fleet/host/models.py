@@ -3,13 +3,19 @@ itself, in a unit of its own; here is decided whether it has to, and waited for 
 
 import shlex
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.state import StateStage
 
+from ollama_fleet.custom_state import (
+    CustomState,
+    custom_questions,
+    missing_host_files,
+    read_custom,
+)
 from ollama_fleet.fetching import models_unit, moved_question, start_step, wait_script
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, put_file
@@ -46,16 +52,22 @@ def asked(plan: HostPlan) -> dict[str, str]:
         SOUND: f"cat {store}/fetch/sound 2>/dev/null; true",
         STORED: f"cd {store}/manifests 2>/dev/null && find . -type f; true",
         **({DIGESTS: digests, MOVED: moved_question(models_unit(plan))} if locked else {}),
+        **custom_questions(plan),
         **manifests,
     }
 
 
 @dataclass(frozen=True)
 class StoreState:
-    """What separates a store from its plan: models to bring, and manifests to take away."""
+    """What separates a store from its plan: models to bring, manifests to take away, and custom models
+    to make.
+
+    It is true where the host has to fetch or remove; to make models is another step.
+    """
 
     missing: tuple[str, ...]
     unwanted: tuple[str, ...]
+    custom: CustomState = field(default_factory=CustomState)
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.unwanted)
@@ -78,10 +90,18 @@ def read_store(plan: HostPlan, answers: Answers) -> StoreState:
     }
     rows = [line.split(maxsplit=1) for line in _lines(answers, DIGESTS)]
     digests = {row[1]: row[0] for row in rows if len(row) == 2}
+    there = {model for model in plan.models if _is_there(plan, model, answers, blobs, digests)}
+    custom = read_custom(plan, answers, blobs, frozenset(there))
     missing = [
-        model for model in plan.models if not _is_there(plan, model, answers, blobs, digests)
+        *(model for model in plan.pulled if model not in there),
+        *(model.name for model in custom.lacking if model.kind == "url"),
     ]
-    return StoreState(tuple(missing), tuple(_unwanted(plan, answers[STORED].lines)))
+    return StoreState(tuple(missing), tuple(_unwanted(plan, answers[STORED].lines)), custom)
+
+
+def problems(plan: HostPlan, answers: Answers) -> list[str]:
+    """What of the models cannot be had, as `asked` tells before anything is changed."""
+    return missing_host_files(plan, answers, read_store(plan, answers).custom)
 
 
 def moved_tags(plan: HostPlan, answers: Answers) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from lab.models import load_table, make_gguf
 from tests.lab.fleet import ROOT, Fleet
 
 PARTS = ("deploy.py", "config.py", "group_data", "ollama_fleet", "tasks", "templates")
@@ -40,12 +41,14 @@ def project_archive() -> bytes:
 
 
 def test_a_machine_can_deploy_to_itself(fleet: Fleet, t1: str) -> None:
-    fleet.add(t1, {"name": "chat", "gpus": [0], "port": 11434, "models": ["qwen3:8b"]})
+    models = ["qwen3:8b", "mine:1"]
+    fleet.add(t1, {"name": "chat", "gpus": [0], "port": 11434, "models": models})
     content = yaml.safe_load(fleet.inventory.with_suffix(".yml").read_text())
     sums = Path(content["ollama"].pop("sha256_file")).read_text().split()[0]
     content["ollama"]["sha256"] = {"amd64": sums}
     content["ollama"]["delivery"] = "controller"  # which it is itself: copied, not sent
     content.pop("ssh")
+    content["custom_models"] = {"mine:1": {"gguf": "mine.gguf"}}
     content["hosts"] = {"me": {**content["hosts"][t1], "connection": "local"}}
     del content["hosts"]["me"]["address"]
 
@@ -56,6 +59,9 @@ def test_a_machine_can_deploy_to_itself(fleet: Fleet, t1: str) -> None:
         t1,
         f"mkdir /srv/fleet/inventory && cat >/srv/fleet/inventory/local.yml <<'E'\n{inventory}\nE",
     )
+    weights = make_gguf("mine", load_table()["qwen3:0.6b"])
+    put = [*fleet.lab.ssh_command(t1), "--", "cat >/srv/fleet/inventory/mine.gguf"]
+    subprocess.run(put, input=weights, check=True)
     script = (ROOT / "inventory/local.py").read_text()
     fleet.sh(t1, f"cat >/srv/fleet/inventory/local.py <<'E'\n{script}\nE")
 
@@ -63,5 +69,6 @@ def test_a_machine_can_deploy_to_itself(fleet: Fleet, t1: str) -> None:
     first = fleet.sh(t1, run)
     assert "8 checks" in first or "0 failed" in first, first
     assert fleet.sh(t1, "systemctl is-active ollama-chat") == "active"
+    assert "mine:1" in fleet.sh(t1, "curl -s http://127.0.0.1:11434/api/tags")
     again = fleet.sh(t1, f"{run} --json 2>/dev/null")
     assert '"success": []' in again and '"success": ["' not in again.replace("\n", "")
