@@ -24,6 +24,9 @@ from ollama_fleet.file_digests import file_sha256, with_digests
 from ollama_fleet.host.models import BLOBS, SOUND, STORED, asked, read_store
 from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.load import load_fleet
+from ollama_fleet.locking import named_models
+from ollama_fleet.model_lock import with_lock
+from ollama_fleet.planner.delivery import LockedModel
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.problems import InputError
@@ -237,6 +240,14 @@ def test_files_are_fetched_by_the_host_and_manifests_kept(folder: Path) -> None:
     library = "registry.ollama.ai/library"
     assert {f"keep {library}/bot/1", f"keep {library}/b/1"} < set(job)
     assert [line.split()[1] for line in job if line.startswith("model ")] == ["qwen3:8b"]
+
+
+def test_what_is_made_here_is_not_looked_for_at_a_registry(folder: Path) -> None:
+    """It is made from a locked model as well; the lock has the base only."""
+    plan = plan_of(folder, {"bot:1": FROM})
+    assert set(named_models({"a": plan}, {"a": None})) == {"qwen3:8b"}
+    lock = {name: LockedModel(name, "cd" * 32, MANIFEST) for name in plan.models}
+    assert [one.name for one in with_lock({"a": plan}, lock)["a"].store.locked] == ["qwen3:8b"]
 
 
 MANIFEST = json.dumps(
