@@ -15,8 +15,10 @@ from pyinfra.api import Host, State, StringCommand
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.connectors.util import extract_control_arguments, make_unix_command_for_host
 
+from ollama_fleet.claim import LOCK
+from ollama_fleet.host.claims import introduction
 from ollama_fleet.host.memory import forget
-from ollama_fleet.host.scripts import RUN_DIR, change_script, fail_host
+from ollama_fleet.host.scripts import change_script, fail_host
 
 BLOCK_BYTES = 2**20
 SAY_EVERY_S = 5.0
@@ -70,9 +72,9 @@ class Upload(PyinfraCommand):
         forget(host)
         size = self.path.stat().st_size
         begin = _BEGIN.format(store=self.store, digest=self.digest, size=size, name=self.name)
-        script = StringCommand("sh", "-s")
+        script = f"{introduction(host)}{change_script([begin])}"
         done, output = host.run_shell_command(
-            script, **{**connector_arguments, "_stdin": change_script([begin])}
+            StringCommand("sh", "-s"), **{**connector_arguments, "_stdin": script}
         )
         lines = [line.line for line in output]
         word, _, start = (lines[-1] if lines else "").partition(" ")
@@ -82,7 +84,7 @@ class Upload(PyinfraCommand):
 
     def _send(self, state: State, host: Host, arguments: Any, start: int, size: int) -> bool:
         part = f"{self.store}/custom/.incoming-sha256-{self.digest}"
-        receive = f"flock -n -E {BUSY} {RUN_DIR}/lock sh -c 'cat >>\"$0\"' {shlex.quote(part)}"
+        receive = f"flock -n -E {BUSY} {LOCK} sh -c 'cat >>\"$0\"' {shlex.quote(part)}"
         receiver = _receiver(state, host, receive, arguments)
         if receiver is None:
             said = (
