@@ -87,7 +87,7 @@ elif [ -d "$store" ]; then
         [ ! -d "$folder" ] || find "$folder" -mindepth 1 -maxdepth 1 -name 'sha256-*' -delete ||
             problem "$folder"
     done
-    rm -rf "$store/manifests" "$store/fetch" || problem "$store"
+    rm -rf "$store/manifests" "$store/fetch" "$store/custom" || problem "$store"
     empty "$store/blobs" "$store/quarantine" "$store"
 fi
 rm -f {places.STORE_NOTE} || problem {places.STORE_NOTE}
