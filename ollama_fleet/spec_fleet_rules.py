@@ -19,10 +19,12 @@ from ollama_fleet.spec_known import (
     is_gpu,
     known_to,
     layout_error,
+    spell,
 )
 from ollama_fleet.spec_nvidia_rules import fleet_nvidia_rules
 from ollama_fleet.spec_ollama import fleet_ollama_rules
 from ollama_fleet.spec_rules import rule_broken
+from ollama_fleet.spec_warm_rules import one_default_rule
 
 if TYPE_CHECKING:
     from ollama_fleet.spec import Fleet, HostSpec
@@ -51,6 +53,7 @@ def fleet_rules(fleet: "Fleet") -> None:
             raise error
     for error in (*fleet_nvidia_rules(fleet), *fleet_ollama_rules(fleet)):
         raise error
+    one_default_rule(fleet)
 
 
 def _gpus_known(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]:
@@ -193,7 +196,7 @@ def _titles_differ(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError
     for at, wish, hosts in all_wishes(fleet):
         for other, their_hosts in seen.get(wish.title, ()):
             if other[0] == at[0] == "wishes" or set(hosts) & set(their_hosts):
-                what = f"'{wish.title}' is the name of {_spell(other)} too; name one otherwise"
+                what = f"'{wish.title}' is the name of {spell(other)} too; name one otherwise"
                 yield rule_broken((*at, "name"), what)
         seen.setdefault(wish.title, []).append((at, hosts))
     yield from _pool_names_differ(fleet)
@@ -227,14 +230,10 @@ def _pools_agree(fleet: "Fleet", known: Known) -> Iterator[PydanticCustomError]:
         start, leader = first.setdefault((scope, wish.pool), (at, wish))
         for key in POOL_SETTINGS:
             if getattr(wish, key) != getattr(leader, key):
-                what = f"differs from {_spell(start)}, which is in pool '{wish.pool}' too"
+                what = f"differs from {spell(start)}, which is in pool '{wish.pool}' too"
                 yield rule_broken((*at, key), f"{what}; a slice has one setting")
         for tag in wish.all_models:
             other = models.setdefault((scope, wish.pool, full_model_name(tag)), at)
             if other != at:
-                what = f"{tag} is in {_spell(other)} of the same pool; write `replicas:` there"
+                what = f"{tag} is in {spell(other)} of the same pool; write `replicas:` there"
                 yield rule_broken(at, what)
-
-
-def _spell(at: Place) -> str:
-    return f"{'.'.join(map(str, at[:-1]))}[{at[-1]}]"

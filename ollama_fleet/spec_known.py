@@ -139,6 +139,11 @@ def cards_of(host: "HostSpec", known: Known) -> list[catalogue.Gpu]:
     return [known.gpu(gpu.model) for gpu in host.gpus or () for _ in range(gpu.count)]
 
 
+def spell(at: Place) -> str:
+    """A place of a list in the file: `hosts.gpu01.slices[2]`."""
+    return f"{'.'.join(map(str, at[:-1]))}[{at[-1]}]"
+
+
 def _hosts_of(wish: "WishSpec", every: list[str]) -> list[str]:
     if not wish.hosts:
         return every

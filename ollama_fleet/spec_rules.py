@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 FIRST_RESERVED_PORT = 49152
 FIRST_SLICE_PORT = 11434
 LOADER_PORT = 11433
-RESERVED_NAMES = {"loader", "devices"}
+RESERVED_NAMES = {"loader", "devices", "scrub", "fetch-models", "fetch-release"}
+# ollama-warm-chat.service loads the models of the slice chat.
+WARM_PREFIX = "warm-"
 
 # The plan sets these; a second value would make the slice something else than what was planned.
 PLANNED_VARIABLES = {
@@ -87,7 +89,7 @@ def host_rules(spec: "HostSpec") -> None:
 
 
 def _name_rule(name: str, key: str) -> None:
-    if name in RESERVED_NAMES:
+    if name in RESERVED_NAMES or name.startswith(WARM_PREFIX):
         raise rule_broken((key,), f"'{name}' is used by the fleet itself; choose another")
 
 

@@ -11,12 +11,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     model_validator,
 )
 
 from ollama_fleet.spec_rules import rule_broken, slice_rules, wish_rules
+from ollama_fleet.spec_warm_rules import preload_rule
 
 MADE_NAME = 26  # leaves room for -2, -3, … of further replicas on one host
 
@@ -50,6 +52,20 @@ Duration = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)?$")]
 KeepAlive = Annotated[
     Duration | int,
     Field(description="How long a model stays loaded: -1 for ever, or seconds, or like 30m."),
+]
+Preload = Annotated[
+    StrictBool | list[Model],
+    Field(
+        description="Which models it loads by itself after every start, and keeps for keep_alive: true: "
+        "all that it holds at once; false: none; or a list of them. None where keep_alive is 0."
+    ),
+]
+Default = Annotated[
+    StrictBool,
+    Field(
+        description="`ollama` on the host means this slice unless told otherwise; one per host. "
+        "Without one: the host's first slice."
+    ),
 ]
 KvCache = Annotated[
     Literal["f16", "q8_0", "q4_0"],
@@ -90,10 +106,12 @@ class SliceSpec(Spec):
     context: Context = 4096
     parallel: Parallel = 1
     keep_alive: KeepAlive = -1
+    preload: Preload = True
     kv_cache: KvCache = "f16"
     flash_attention: FlashAttention = None
     env: Env = {}
     env_file: EnvFile = None
+    default: Default = False
     allow_overcommit: bool = Field(
         False,
         description="Deploy it even where the arithmetic says that its models do not fit; "
@@ -103,6 +121,7 @@ class SliceSpec(Spec):
     @model_validator(mode="after")
     def _rules(self) -> "SliceSpec":
         slice_rules(self)
+        preload_rule(self, self.models)
         return self
 
 
@@ -139,14 +158,17 @@ class WishSpec(Spec):
     context: Context = 4096
     parallel: Parallel = 1
     keep_alive: KeepAlive = -1
+    preload: Preload = True
     kv_cache: KvCache = "f16"
     flash_attention: FlashAttention = None
     env: Env = {}
     env_file: EnvFile = None
+    default: Default = False
 
     @model_validator(mode="after")
     def _rules(self) -> "WishSpec":
         wish_rules(self)
+        preload_rule(self, self.all_models)
         return self
 
     @property

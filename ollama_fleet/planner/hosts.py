@@ -16,9 +16,11 @@ from ollama_fleet.planner.mirror import mirror_url
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
+from ollama_fleet.planner.preload import held_models, preload_note, with_preload
 from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import Refusal
 from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec_known import Known
 from ollama_fleet.spec_rules import LOADER_PORT
 
 
@@ -28,6 +30,7 @@ class WrittenHost:
 
     name: str
     spec: HostSpec
+    known: Known
     board: HostBoard
     slices: tuple[SlicePlan, ...]
     memory: tuple[GpuMemory, ...]
@@ -43,9 +46,12 @@ def written_host(
     memory: list[GpuMemory] = []
     refusals: list[Refusal] = []
     notes: list[str] = []
+    slices: list[SlicePlan] = []
     taken: set[int] = set()
     hidden = False
-    for index, item in enumerate(spec.slices):
+    for index, (item, planned) in enumerate(
+        zip(spec.slices, written_slices(spec.slices), strict=True)
+    ):
         positions = [position_of(selector, hardware) for selector in item.gpus]
         taken.update(position for position in positions if position is not None)
         hidden = hidden or None in positions
@@ -53,25 +59,30 @@ def written_host(
         kinds = _kinds(positions, gpus)
         if kinds is None:
             notes += [f"{item.name}: its memory is not checked, {_unknown(gpus)}"] if gpus else []
+            slices.append(with_preload(planned, [item], needs.known))
             continue
         seated = seat_slice(item, item.gpus, kinds, needs)
         memory += seated.memory
+        slices.append(with_preload(planned, [item], needs.known, held_models(seated)))
         refusal = slice_refusal(where, seated, needs)
-        notes += slice_notes(seated)
+        notes += slice_notes(seated) + preload_note(slices[-1], item)
         if refusal and item.allow_overcommit:
             notes.append(f"{item.name}: {refusal.what}; deployed because of allow_overcommit")
         elif refusal:
             refusals.append(refusal)
     board = hidden_board(name, spec, gpus) if hidden else host_board(name, spec, gpus, taken)
-    slices = written_slices(spec.slices)
-    return WrittenHost(name, spec, board, slices, tuple(memory), tuple(refusals), tuple(notes))
+    found = tuple(memory), tuple(refusals), tuple(notes)
+    return WrittenHost(name, spec, needs.known, board, tuple(slices), *found)
 
 
 def host_plan(
     host: WrittenHost, board: HostBoard, placed: Sequence[Placed], fleet: Fleet
 ) -> HostPlan:
     """Everything that the host will be; `board` is what the wishes left free."""
-    wished = wished_slices(placed, host.slices) if placed else ()
+    wished = tuple(
+        (item, with_preload(made, [demand.spec for demand in item.demands], host.known))
+        for item, made in wished_slices(placed, host.slices)
+    )
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
     spec, store = host.spec, store_of(fleet, host.spec)
     slices = (*host.slices, *(item for _, item in wished))

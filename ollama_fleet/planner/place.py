@@ -38,6 +38,7 @@ def written_slices(slices: Sequence[SliceSpec]) -> tuple[SlicePlan, ...]:
             environment=_environment(item, ports[item.name], len(item.models)),
             env_file=item.env_file,
             overcommit=item.allow_overcommit,
+            default=item.default,
         )
         for item in slices
     )
@@ -80,6 +81,7 @@ def _wished(item: Placed, name: str, port: int) -> SlicePlan:
         environment=environment,
         env_file=spec.env_file,
         wished=True,
+        default=any(demand.spec.default for demand in item.demands),
     )
 
 

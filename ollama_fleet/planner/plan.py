@@ -21,6 +21,8 @@ TARGET = "ollama.target"
 DEVICES_UNIT = "ollama-devices.service"
 LOADER_UNIT = "ollama-loader.service"
 SCRUB_TIMER = "ollama-scrub.timer"
+# Of the units that load slices' models; no slice has a name that begins so.
+WARM_UNITS = "ollama-warm-"
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,24 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Preloaded:
+    """A model that a slice loads by itself, and the context that it has then, in tokens.
+
+    `longest` is what it was trained for, None where nobody knows; Ollama gives it no more.
+    """
+
+    model: str
+    context: int
+    longest: int | None = None
+
+
+@dataclass(frozen=True)
 class SlicePlan:
     """One planned server; `gpus` are selectors that `bind` resolves on the host.
 
     `wished` tells slices that the planner made from those that a person wrote; `overcommit` that
-    the person deploys it although its models may not fit.
+    the person deploys it although its models may not fit; `preload` are the models that it loads
+    by itself; `default` that a person chose it for whoever names no slice.
     """
 
     name: str
@@ -71,11 +86,18 @@ class SlicePlan:
     env_file: str | None
     wished: bool = False
     overcommit: bool = False
+    preload: tuple[Preloaded, ...] = ()
+    default: bool = False
 
     @property
     def unit(self) -> str:
         """Its systemd unit."""
         return f"ollama-{self.name}.service"
+
+    @property
+    def warm_unit(self) -> str:
+        """The systemd unit that loads its models."""
+        return f"{WARM_UNITS}{self.name}.service"
 
     @property
     def url(self) -> str:
@@ -144,6 +166,11 @@ class HostPlan:
             (models, "0755"),
             *((f"{models}/{name}", "0755") for name in STORE_FOLDERS),
         )
+
+    @property
+    def default_slice(self) -> SlicePlan | None:
+        """The slice of whoever names none: the chosen one, else the first."""
+        return next(iter((*(item for item in self.slices if item.default), *self.slices)), None)
 
     @property
     def ollama(self) -> Release:

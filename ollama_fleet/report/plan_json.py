@@ -52,6 +52,7 @@ def _slice(item: SlicePlan) -> dict[str, Any]:
         "url": item.url,
         "unit": item.unit,
         "models": list(item.models),
+        "preload": [one.model for one in item.preload],
         "environment": item.environment,
         "env_file": item.env_file,
         "wished": item.wished,

@@ -57,6 +57,32 @@ CASES = {
         GOOD.replace("11434", "50000"),
         ":8 hosts.gpu01.slices[0].port: 50000 is in the range from 49152 up",
     ),
+    "preload of another model": (
+        GOOD + "        models: [qwen3:8b]\n        preload: [llama3.1:8b]\n",
+        "slices[0].preload[0]: 'llama3.1:8b' is no model of it; it serves qwen3:8b",
+    ),
+    "preload twice": (
+        GOOD + "        models: [qwen3:8b]\n        preload: [qwen3:8b, qwen3:8b]\n",
+        "slices[0].preload[1]: qwen3:8b is named twice; name it once",
+    ),
+    "preload that is not kept": (
+        GOOD + "        models: [qwen3:8b]\n        preload: [qwen3:8b]\n        keep_alive: 0s\n",
+        "slices[0].preload: keep_alive: 0s keeps no model; drop one of the two",
+    ),
+    "preload of more than it holds": (
+        GOOD + "        models: [qwen3:8b, qwen3:0.6b]\n        preload: [qwen3:8b, qwen3:0.6b]\n"
+        "        env: {OLLAMA_MAX_LOADED_MODELS: 1}\n",
+        "slices[0].preload: names 2 models, but OLLAMA_MAX_LOADED_MODELS allows 1; name fewer",
+    ),
+    "two defaults": (
+        GOOD + "        default: true\n      - {name: code, gpus: [1], default: true}\n",
+        ":10 hosts.gpu01.slices[1].default: hosts.gpu01.slices[0] is the default of gpu01 already",
+    ),
+    "a wish for every host that is the default of one that has one": (
+        GOOD + "        default: true\nwishes:\n  - {model: qwen3:0.6b, default: true}\n",
+        "wishes[0].default: hosts.gpu01.slices[0] is the default of gpu01 already",
+    ),
+    "a name that is a warming's": (GOOD.replace("chat", "warm-chat"), "used by the fleet itself"),
     "port for root": (GOOD.replace("11434", "443"), "443 needs root to bind"),
     "name that is no unit": (GOOD.replace("chat", "Chat Bot"), "'Chat Bot' does not have the form"),
     "name that the fleet uses": (GOOD.replace("chat", "loader"), "used by the fleet itself"),
