@@ -18,6 +18,7 @@ from tasks.preflight import match_gpus, preflight
 from tasks.removal import remove_everything
 from tasks.slices import run_slices
 from tasks.verify import verify
+from tasks.warm import warm_slices
 
 mirror, plan = begin(host)
 # pyinfra does each step on all machines before the next: mirrors serve when hosts begin to fetch.
@@ -37,5 +38,6 @@ if plan:
     partition_gpus(plan)
     run_slices(plan)
     fetch_models(plan)
+    warm_slices(plan)
     verify(plan)
     remove_old_ollama(plan)

@@ -21,6 +21,8 @@ for unit in {units}; do
 done
 if [ -n "$draining" ]; then
     mkdir -p {pending} && (cd {pending} && touch $draining)
+    # Loading models ahead is no request: it is not waited for.
+    for unit in $draining; do systemctl stop "ollama-warm-${{unit#ollama-}}" 2>/dev/null || :; done
     open_requests() {{
         cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v ports=' {ports} ' '
             {{ n = split($2, end, ":") }}

@@ -4,6 +4,7 @@ reading templates."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ollama_fleet import client, warm
 from ollama_fleet.hardware import Hardware
 from ollama_fleet.mig import layout, parted
 from ollama_fleet.mig.instances import MIG_ROWS
@@ -34,6 +35,7 @@ def render_host(
     files = [*_common_files(plan, bound, GPUS_SCRIPT if gpu_files else None), *gpu_files]
     for previous, item in zip([None, *bound], bound, strict=False):
         files += _slice_files(plan, item, previous, hardware)
+    files += [*warm.files(plan), *client.files(plan)]
     timers = (names.SCRUB_TIMER,) if plan.store.scrub else ()
     units = (names.TARGET, *(item.plan.unit for item in bound), *timers)
     return Rendered(tuple(files), units)

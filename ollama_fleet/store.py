@@ -23,6 +23,13 @@ class ModelName:
         return f"{self.host}/{self.namespace}/{self.model}/{self.tag}"
 
     @property
+    def shortest(self) -> str:
+        """As Ollama prints it: without what goes without saying."""
+        parts = [self.host, self.namespace] if not self.is_public else []
+        parts = parts or ([self.namespace] if self.namespace != "library" else [])
+        return "/".join([*parts, f"{self.model}:{self.tag}"])
+
+    @property
     def is_public(self) -> bool:
         """Whether the name says no registry of its own."""
         return self.host == PUBLIC_REGISTRY

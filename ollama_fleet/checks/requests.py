@@ -66,7 +66,7 @@ for name in {names or '""'}; do
     done
 done""",
         "generations": f"cd {FOLDER} && grep -aH '' {names}" if names else "true",
-        "api": _get(f"{item.url}/api/{path}" for item in plan.slices for path in paths),
+        "api": get_all(f"{item.url}/api/{path}" for item in plan.slices for path in paths),
         "apps": f"nvidia-smi --query-compute-apps={','.join(APP_FIELDS)} "
         f"--format=csv,noheader,nounits | tee {FOLDER}/apps",
         **({"instances": _INSTANCES} if plan.mig else {}),
@@ -88,7 +88,7 @@ def generations(text: str) -> dict[str, str]:
 
 
 def documents(text: str) -> dict[str, dict[str, Any]]:
-    """Answers of several requests (see `_get`): URL to JSON object, empty where none came."""
+    """Answers of several requests (see `get_all`): URL to JSON object, empty where none came."""
     found: dict[str, dict[str, Any]] = {}
     answer: list[str] = []
     for line in text.splitlines():
@@ -109,16 +109,16 @@ def document(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def get_all(urls: Iterable[str], timeout_s: int = 10) -> str:
+    """One curl for all `urls`, `timeout_s` for each; the line `#<url>` ends each answer."""
+    words = " ".join(urls)
+    marker = "-w '\\n#%{url_effective}\\n'"
+    return f"{CURL} --max-time {timeout_s} {marker} {words} 2>/dev/null" if words else "true"
+
+
 def _busy(plan: HostPlan) -> list[SlicePlan]:
     """Slices that have a model to answer with."""
     return [item for item in plan.slices if item.models]
-
-
-def _get(urls: Iterable[str]) -> str:
-    """One curl for all `urls`; the line `#<url>` ends each answer."""
-    words = " ".join(urls)
-    marker = "-w '\\n#%{url_effective}\\n'"
-    return f"{CURL} --max-time 10 {marker} {words} 2>/dev/null" if words else "true"
 
 
 def _generate(item: SlicePlan, timeout_s: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ollama_fleet.checks import locks, requests, weights
+from ollama_fleet.checks import locks, requests, warm, weights
 from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import document, documents, generations
@@ -87,8 +87,11 @@ def _speed(subject: Subject, item: BoundSlice, answer: dict[str, Any]) -> CheckR
 
 # Asked before everything else, so that the generations run meanwhile.
 START = Check("start", lambda subject: (), requests.start_questions)
+# What is in memory is asked when nobody is loading any more.
 CHECKS = (
+    warm.WAIT,
     Check("api", _api, requests.generation_questions),
+    warm.CHECK,
     Check("inference", _inference),
     weights.CHECK,
 )

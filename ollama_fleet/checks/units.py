@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import FOLDER
+from ollama_fleet.checks.warm import TABLE as WARM_TABLE
 from ollama_fleet.mig.instances import MigInstance
 from ollama_fleet.mig.layout import DROP_IN, DROP_INS
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
+from ollama_fleet.warm import DROP_IN as WARM_DROP_IN
 
 STOCK = "ollama.service"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-OWN_DROP_INS = ("/etc/systemd/system/{unit}.d/10-order.conf", f"{DROP_INS}/{{unit}}.d/{DROP_IN}")
+OWN_DROP_INS = (
+    "/etc/systemd/system/{unit}.d/10-order.conf",
+    f"/etc/systemd/system/{{unit}}.d/{WARM_DROP_IN}",
+    f"{DROP_INS}/{{unit}}.d/{DROP_IN}",
+)
 # Properties as systemd prints them when the unit is in force as we wrote it.
 HARDENING = {
     "DevicePolicy": "closed",
@@ -33,12 +39,17 @@ PROPERTIES = ("Id", "ActiveState", "UnitFileState", "MainPID", "ControlGroup", "
 
 
 def unit_questions(plan: HostPlan) -> dict[str, str]:
-    """State of every unit; what later questions need of it is kept in TABLE."""
-    units = " ".join((*(item.unit for item in plan.slices), STOCK))
+    """State of every unit; what later questions need of it is kept in TABLE and WARM_TABLE."""
+    warm = [item.warm_unit for item in plan.slices if item.preload]
+    units = " ".join((*(item.unit for item in plan.slices), STOCK, *warm))
     properties = ",".join((*PROPERTIES, *HARDENING))
     return {
-        "units": f"""systemctl show -p {properties} {units} | awk -F= -v table={TABLE} '
-    function keep() {{ if ("Id" in of) print of["Id"], of["MainPID"], of["ControlGroup"] >table }}
+        "units": f"""systemctl show -p {properties} {units} | awk -F= -v table={TABLE} -v warm={WARM_TABLE} '
+    function keep() {{
+        if (!("Id" in of)) return
+        if (of["Id"] !~ /^ollama-warm-/) print of["Id"], of["MainPID"], of["ControlGroup"] >table
+        else if (of["ActiveState"] != "inactive") print of["Id"] >warm
+    }}
     NF == 0 {{ keep(); split("", of) }}
     NF > 0 {{ of[$1] = $2 }}
     {{ print }}

@@ -154,7 +154,7 @@ done; true""",
     "driver.kept": f"[ ! -e {KEPT} ] || echo {KEPT}",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
-    "ollama-devices.service | ollama-loader.service | ollama-fetch-* | ollama-scrub.service) ;; "
+    "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-fetch-* | ollama-warm-*) ;; "
     'ollama-*) echo "$unit" ;; esac; done',
     "driver.free": "df -Pm /boot / /var 2>/dev/null; true",
 }

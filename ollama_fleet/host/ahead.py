@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ollama_fleet.driver.state import read_state
-from ollama_fleet.host import containers, driver, mig, models, release, units
+from ollama_fleet.host import containers, driver, mig, models, release, units, warm
 from ollama_fleet.host.answers import ask
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
@@ -35,6 +35,7 @@ STEPS = (
     Step(mig.asked, mig.problems),
     Step(units.asked),
     Step(models.asked, models.problems),
+    Step(warm.asked),
 )
 
 

@@ -2,13 +2,14 @@
 
 import difflib
 import shlex
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 from pyinfra import host, logger
 from pyinfra.api import FunctionCommand, operation
 
+from ollama_fleet.client import CLIENT, COMMAND, PROFILE, SLICE_COMMAND, SLICES_FILE
 from ollama_fleet.convergence import (
     MANIFEST,
     STOCK_UNIT,
@@ -21,16 +22,18 @@ from ollama_fleet.draining import PENDING_DIR
 from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, ask, no_answer
-from ollama_fleet.host.models import MAKE_ACCOUNT
-from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.host.converge import converge_script
+from ollama_fleet.host.scripts import Script, fail_host
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
-from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
+from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers
 from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, SCRUB_TIMER, USER, HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import DEVICES_SCRIPT, render_host
-from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile
+from ollama_fleet.render import DEVICES_SCRIPT, Rendered, render_host
+from ollama_fleet.templating import MARKER, UNIT_DIR
+from ollama_fleet.warm import SCRIPT as WARM_SCRIPT
+from ollama_fleet.warm import STATE_PROPERTIES
 
 OWNED = (
     f"{UNIT_DIR}/ollama-*.service",
@@ -45,19 +48,31 @@ OWNED = (
     GPUS_SCRIPT,
     LAYOUT_FILE,
     PARTED_FILE,
+    WARM_SCRIPT,
+    CLIENT,
+    PROFILE,
+    SLICE_COMMAND,
+    SLICES_FILE,
 )
-NOTHING_LEFT: Mapping[str, str] = {}
-UNIT_PROPERTIES = ("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+UNIT_PROPERTIES = (
+    *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload"),
+    *STATE_PROPERTIES,  # for the warming, which asks the same question
+)
+OTHER = "other"
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
-    units = ("ollama.target", SCRUB_TIMER, *(item.unit for item in plan.slices))
+    warm = [item.warm_unit for item in plan.slices if item.preload]
+    units = ("ollama.target", SCRUB_TIMER, *(item.unit for item in plan.slices), *warm)
     paths = " ".join(path for path, _ in plan.directories)
     owned = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in plan.directories)
     return {
         **HARDWARE_QUESTIONS,
+        # What lies at COMMAND may be a large program: only its second line is read.
         "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
+{{ read -r line && read -r line; }} 2>/dev/null <{COMMAND} || line=
+case $line in *'{MARKER}'*) set -- "$@" {COMMAND} ;; esac
 [ $# -eq 0 ] || {{ stat -c '%a %n' "$@" && sha256sum "$@"; }}""",
         "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} "
         f"{' '.join((*units, DEVICES_UNIT, LOADER_UNIT, STOCK_UNIT))}",
@@ -65,6 +80,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
         "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
         f"{paths})\" = '{owned}' ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
+        "command": f"[ ! -f {COMMAND} ] || [ -L {COMMAND} ] || echo {OTHER}",
         **LEFTOVER_QUESTION,
     }
 
@@ -102,86 +118,6 @@ def _units(text: str) -> dict[str, UnitState]:
     return states
 
 
-def converge_script(
-    difference: Difference, devices: bool = False, left: Mapping[str, str] = NOTHING_LEFT
-) -> str:
-    """Shell that does what `difference` says, in the order that disturbs least; `devices`: the boot
-    script of the devices has something to put right, though no slice starts; `left`: drop-ins of
-    units that are not on an instance any more."""
-    restart = list(difference.restart)
-    begun = [*restart, *difference.start]
-    asks_devices = any(unit.endswith(".service") for unit in begun)  # the target alone does not
-    steps = [
-        *_announce(begun),
-        *_remove(difference),
-        *remove_leftovers(left),
-        *map(put_file, difference.write),
-        *([MAKE_ACCOUNT] if difference.make_account else []),
-        "systemctl daemon-reload",
-        *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
-        *_begin(restart, begun),
-        *([f"systemctl start {DEVICES_UNIT} || :"] if devices and not asks_devices else []),
-    ]
-    if difference.manifest is not None:
-        steps.append(put_file(HostFile(MANIFEST, difference.manifest)))
-    return change_script(steps)
-
-
-def _announce(units: list[str]) -> list[str]:
-    if not units:
-        return []
-    return [f"mkdir -p {PENDING_DIR} && (cd {PENDING_DIR} && touch {_words(units)})"]
-
-
-def _remove(difference: Difference) -> list[str]:
-    steps = []
-    if difference.stop_stock:
-        steps.append(f"say 'stopping the stock {STOCK_UNIT}'")
-        steps.append(f"systemctl disable --now --quiet {STOCK_UNIT}")
-    if difference.remove_units:
-        steps.append(f"say 'removing {_words(difference.remove_units)}'")
-        steps.append(f"systemctl disable --now --quiet {_words(difference.remove_units)} || :")
-        announced = [f"{PENDING_DIR}/{unit}" for unit in difference.remove_units]
-        steps.append(f"rm -f {_words(announced)}")
-    if difference.delete:
-        steps.append(f"rm -f {_words(difference.delete)}")
-        directories = {path.rpartition("/")[0] for path in difference.delete}
-        droppins = sorted(path for path in directories if path.endswith(".d"))
-        own = [path for path in droppins if path.startswith(f"{UNIT_DIR}/")]
-        steps += [f"rmdir --ignore-fail-on-non-empty {shlex.quote(path)}" for path in own]
-    return steps
-
-
-def _begin(restart: list[str], begun: list[str]) -> list[str]:
-    """Stop all that changed before any of it starts: two slices may have swapped GPU or port."""
-    steps = []
-    if restart:
-        steps += [f"say 'restarting {_words(restart)}'", f"systemctl stop {_words(restart)}"]
-    new = [unit for unit in begun if unit not in restart]
-    if new:
-        steps.append(f"say 'starting {_words(new)}'")
-    if begun:
-        steps.append(f"""
-systemctl reset-failed {_words(begun)} 2>/dev/null || :
-if ! systemctl start {_words(begun)} 2>/dev/null; then
-    for unit in {DEVICES_UNIT} {_words(begun)}; do
-        case $unit in
-        {DEVICES_UNIT}) systemctl is-failed --quiet "$unit" || continue ;;
-        *) ! systemctl is-active --quiet "$unit" || continue ;;
-        esac
-        echo "$unit does not start; its last words:" >&2
-        journalctl --unit "$unit" --lines 15 --no-pager --output cat >&2 || :
-    done
-    exit 1
-fi
-(cd {PENDING_DIR} && rm -f {_words(begun)})""")
-    return steps
-
-
-def _words(values: list[str] | tuple[str, ...]) -> str:
-    return " ".join(map(shlex.quote, values))
-
-
 @operation()
 def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
     """
@@ -211,7 +147,10 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
     found, left = read_found(answers), leftovers(answers, bound)
     # Who was handed what is not its own starts anew, as if a run had not got so far.
     found = replace(found, interrupted=found.interrupted | left.keys())
-    difference = compare(render_host(plan, bound, hardware), found)
+    wanted = render_host(plan, bound, hardware)
+    if answers["command"].text == OTHER and COMMAND not in found.files:
+        wanted = _without_command(wanted)
+    difference = compare(wanted, found)
     devices = plan.provision.driver.manage and any(
         gpu.persistence is False for gpu in hardware.gpus
     )
@@ -220,6 +159,11 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         yield Script(converge_script(difference, devices, left))
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
+
+
+def _without_command(wanted: Rendered) -> Rendered:
+    """A program that somebody else put there stays."""
+    return replace(wanted, files=tuple(file for file in wanted.files if file.path != COMMAND))
 
 
 def _show(difference: Difference) -> None:

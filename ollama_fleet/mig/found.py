@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.hardware import APP_FIELDS, Hardware, parse_processes
-from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.planner.plan import WARM_UNITS, HostPlan
 from ollama_fleet.questions import Answers
 
 # Only slices have this in their environment; the loader has "-1".
@@ -113,6 +113,8 @@ def _slices(text: str, hardware: Hardware) -> dict[str, list[RunningSlice]]:
     for block in text.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if values.get("ActiveState") in (None, "inactive", "failed"):
+            continue
+        if values.get("Id", "").startswith(WARM_UNITS):
             continue
         environment = values.get("Environment", "").split()
         visible = [word.removeprefix(_VISIBLE) for word in environment if word.startswith(_VISIBLE)]

@@ -11,7 +11,6 @@ from ollama_fleet.catalogue.release import asset, unpacked_ratio
 from ollama_fleet.fetching import DOWNLOADS_DIR, archive_path
 from ollama_fleet.planner.plan import PREFIX, Release
 from ollama_fleet.release.state import (
-    COMMAND,
     CURRENT,
     INCOMING,
     InstalledReleases,
@@ -132,7 +131,7 @@ cp --reflink=auto {shlex.quote(path)} {staged} && mv -fT {staged} {archive_path(
 
 
 def switch(release: Release, found: InstalledReleases) -> list[str]:
-    """Steps: the release is the one that `current` and the command mean."""
+    """Steps: the release is the one that `current` means, and so the command."""
     steps = []
     if found.current != release.prefix:
         steps.append(
@@ -140,10 +139,6 @@ def switch(release: Release, found: InstalledReleases) -> list[str]:
             # The last ones used are kept.
             f"touch {release.prefix}/.sha256"
         )
-    program = f"{CURRENT}/bin/ollama"
-    # A program that somebody else put there stays.
-    if found.command not in (program, "other"):
-        steps.append(_link(program, COMMAND))
     return steps
 
 

@@ -13,7 +13,6 @@ from ollama_fleet.preflight import ARCHITECTURES
 from ollama_fleet.questions import Answers
 
 CURRENT = f"{PREFIX}/current"
-COMMAND = "/usr/local/bin/ollama"
 # Where the controller's copy arrives, by the login user's hand, before it is one of those.
 INCOMING = f"{PREFIX}/incoming"
 
@@ -53,7 +52,6 @@ class InstalledReleases:
     machine: str
     prefixes: dict[str, str]
     current: str
-    command: str
     archives: frozenset[str] = frozenset()
     jetpack: bool = False
     amd_gpus: tuple[str, ...] = ()
@@ -74,7 +72,6 @@ def install_questions(release: Release) -> dict[str, str]:
         "machine": "uname -m",
         "installed": _INSTALLED,
         "current": f"readlink {CURRENT}; true",
-        "command": f"[ -e {COMMAND} ] && [ ! -L {COMMAND} ] && echo other || readlink {COMMAND}; true",
         "archives": _ARCHIVES,
         "jetpack": "[ ! -e /etc/nv_tegra_release ] || echo yes",
         "amd": _AMD,
@@ -121,7 +118,6 @@ def read_state(answers: Answers) -> InstalledReleases:
         machine=machine,
         prefixes={row[0]: row[1] for row in rows if len(row) == 2},
         current=answers["current"].text.strip(),
-        command=answers["command"].text.strip(),
         archives=frozenset(line.strip() for line in answers["archives"].lines),
         jetpack=answers["jetpack"].text.strip() == "yes",
         amd_gpus=tuple(line.strip() for line in answers["amd"].lines),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_fleet.convergence import digest, manifest_of
-from ollama_fleet.host import models, release
+from ollama_fleet.host import models, warm
 from ollama_fleet.host.ahead import ahead
 from ollama_fleet.host.requirements import asked
 from ollama_fleet.mirrors.nginx import Machine, configuration_digest, mirror_file
@@ -17,7 +17,7 @@ from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.preflight import QUESTIONS
 from ollama_fleet.questions import END, MARK, Answer
 from ollama_fleet.render import render_host
-from tests.unit.test_checks import PLAN, assembled, healthy
+from tests.unit.test_checks import PLAN, assembled, healthy, ps
 from tests.unit.test_mirrors import GOOD_NGINX
 
 HARDWARE = {name: text for name, text in healthy().items() if name in QUESTIONS}
@@ -52,7 +52,6 @@ def release_answers() -> dict[str, str]:
         "machine": "x86_64",
         "installed": f"{wanted.prefix} {wanted.sha256['amd64']}",
         "current": wanted.prefix,
-        "command": f"{release.CURRENT}/bin/ollama",
     }
 
 
@@ -69,6 +68,11 @@ def unit_answers() -> dict[str, str]:
         f"Id={unit}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled"
         for unit in wanted.units
     ]
+    # They have loaded what they are for, and ended.
+    units += [
+        f"Id={item.warm_unit}\nLoadState=loaded\nActiveState=inactive\nExecMainStatus=0"
+        for item in PLAN.slices
+    ]
     return {
         **HARDWARE,
         "files": "\n".join([*modes, *sums]),
@@ -76,6 +80,8 @@ def unit_answers() -> dict[str, str]:
         "pending": "",
         "account": "ollama:x:997",
         "manifest": manifest_of(wanted),
+        "command": "other",
+        warm.LOADED: ps(0) + ps(1),
     }
 
 

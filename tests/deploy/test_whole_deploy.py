@@ -55,7 +55,7 @@ def test_a_dry_run_of_such_a_host_announces_nothing(tmp_path: Path) -> None:
 def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
     """Everything but verification, which has nothing to prove before the deploy."""
     bare = """[('@fake/a', host_data(asked=transcript(
-        asked_answers(installed='', current='', command='', files='', units='', manifest='', blobs='')
+        asked_answers(installed='', current='', files='', units='', manifest='', blobs='')
         )))]"""
     code, report, said = pyinfra(tmp_path, bare, "--dry", "--json")
     assert code == 0, said

@@ -37,8 +37,15 @@ def generation(tokens_per_s: float = 90) -> str:
     return json.dumps(answer)
 
 
-def ps(position: int, on_gpu: int = SIZE) -> str:
-    models = {"models": [{"size": SIZE, "size_vram": on_gpu}]}
+def ps(position: int, on_gpu: int = SIZE, **changes: object) -> str:
+    loaded = {
+        "name": PLAN.slices[position].models[0],
+        "size": SIZE,
+        "size_vram": on_gpu,
+        "context_length": 4096,
+        "expires_at": "2318-03-04T12:00:00.123456789Z",
+    }
+    models = {"models": [loaded | changes]}
     return f"{json.dumps(models)}\n#{PLAN.slices[position].url}/api/ps\n"
 
 
@@ -78,6 +85,7 @@ def healthy() -> dict[str, str]:
         ),
         "start": "",
         "wait": "",
+        "warm": "",
         "environments": "",
         "api": "",
         "ps": "",
@@ -129,7 +137,7 @@ def test_a_healthy_host_passes_every_check() -> None:
     assert failures(results) == []
     per_slice = {result.check for result in results if result.subject == "chat"}
     assert per_slice == {
-        "unit", "hardening", "environment", "isolation", "api", "models", "inference", "speed",
+        "unit", "hardening", "environment", "isolation", "api", "models", "warm", "inference", "speed",
         "weights on gpu",
     }  # fmt: skip
 

@@ -73,7 +73,8 @@ def test_a_running_slice_is_stopped_and_announced(machine: Host) -> None:
     machine.set(a="active", b="inactive")
     done = machine.run(drain(["a", "b", "c"], [65001], timeout_s=5))
     assert done.returncode == 0, done.stderr
-    assert machine.log == "stop a\n"
+    # Whoever only loads its models ahead is not waited for.
+    assert machine.log == "stop ollama-warm-a\nstop a\n"
     assert machine.announced == ["a"]
 
 
@@ -100,8 +101,8 @@ def test_a_request_that_runs_is_waited_for(machine: Host) -> None:
         threading.Thread(target=finish).start()
         done = machine.run(drain(["a"], [port], timeout_s=15))
     assert done.returncode == 0, done.stderr
-    assert ended == [""]  # not stopped while the request ran
-    assert machine.log == "stop a\n"
+    assert ended == ["stop ollama-warm-a\n"]  # not stopped while the request ran
+    assert machine.log == "stop ollama-warm-a\nstop a\n"
     assert "cut" not in done.stdout
 
 
@@ -112,7 +113,7 @@ def test_a_request_that_never_ends_is_cut_in_the_end(machine: Host) -> None:
         with socket.create_connection(("127.0.0.1", port)):
             done = machine.run(drain(["a"], [port], timeout_s=1))
     assert "1 connections are still open after 1 s" in done.stdout
-    assert machine.log == "stop a\n"
+    assert machine.log == "stop ollama-warm-a\nstop a\n"
 
 
 def test_another_port_is_no_reason_to_wait(machine: Host) -> None:
@@ -122,7 +123,7 @@ def test_another_port_is_no_reason_to_wait(machine: Host) -> None:
         with socket.create_connection(("127.0.0.1", port)):
             done = machine.run(drain(["a"], [port + 1 if port < 65535 else 1], timeout_s=15))
     assert "still open" not in done.stdout
-    assert machine.log == "stop a\n"
+    assert machine.log == "stop ollama-warm-a\nstop a\n"
 
 
 def test_only_what_was_stopped_is_started_again(machine: Host) -> None:
@@ -130,7 +131,7 @@ def test_only_what_was_stopped_is_started_again(machine: Host) -> None:
     machine.run(drain(["a", "b"], [65001], timeout_s=5))
     done = machine.run(resume(["a", "b"]))
     assert done.returncode == 0, done.stderr
-    assert machine.log == "stop a\nstart a\n"
+    assert machine.log == "stop ollama-warm-a\nstop a\nstart a\n"
     assert machine.announced == []
 
 

@@ -330,6 +330,7 @@ def test_who_uses_what_is_read_from_processes_and_units() -> None:
             "Environment=OLLAMA_HOST=127.0.0.1:11435 CUDA_VISIBLE_DEVICES=MIG-99\n\n"
             "Id=ollama-off.service\nActiveState=inactive\n"
             f"Environment=CUDA_VISIBLE_DEVICES={UUIDS[0]}\n\n"
+            "Id=ollama-warm-gone.service\nActiveState=active\nEnvironment=API=x\n\n"
             "Id=ollama-loader.service\nActiveState=active\nEnvironment=CUDA_VISIBLE_DEVICES=-1"
         ),
     }

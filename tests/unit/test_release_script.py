@@ -23,7 +23,7 @@ from ollama_fleet.release.problems import needed_bytes, release_problems
 from ollama_fleet.release.state import InstalledReleases, old_question, questions, read_state
 from tests.unit.examples import host_plan
 
-PLACES = {"/opt/ollama": "opt", "/usr/local/bin/ollama": "ollama", "/run/ollama-fleet": "run"}
+PLACES = {"/opt/ollama": "opt", "/run/ollama-fleet": "run"}
 PLAN = host_plan({"name": "a", "gpus": [0]})
 SHELLS = [name for name in ("dash", "bash") if shutil.which(name)]
 # The start of a program for another machine: its header is all that anybody looks at.
@@ -111,7 +111,7 @@ class Host:
 
     def runs(self) -> str:
         """The version that `ollama` is."""
-        link = self.folder / "ollama"
+        link = self.folder / "opt/current/bin/ollama"
         return subprocess.run([link, "-v"], capture_output=True, text=True).stdout.split()[-1]
 
     @property
