@@ -119,4 +119,4 @@ def test_a_connection_that_outlives_its_run_is_in_nobody_s_way_here_and_is_named
         f"kill {carrier}; kill -CONT {carrier}; while [ -d /proc/{carrier} ]; do sleep 0.1; done",
     )
     run = fleet.deploy()
-    assert run.code == 0 and run.changed() == {"Ollama | Install the pinned release": [host]}
+    assert run.code == 0 and run.changed() == {"Slices | Run one unit per slice": [host]}
