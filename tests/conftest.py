@@ -19,10 +19,9 @@ SAME_HOSTS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Not when all are collected: by then pytest-xdist has read the marks.
+    item.add_marker(pytest.mark.xdist_group(_group(item.path)))
 
 
 def _group(path: Path) -> str:
