@@ -3,9 +3,11 @@ workers, a file's tests stay together, and so do those of lab files that share a
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
@@ -19,9 +21,15 @@ SAME_HOSTS = {
 }
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    # Not when all are collected: by then pytest-xdist has read the marks.
-    item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+class _ByHosts(LoadScopeScheduling):
+    """Gives a worker all tests of a group at once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(Path(nodeid.partition("::")[0]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByHosts(config, log)
 
 
 def _group(path: Path) -> str:
