@@ -16,7 +16,7 @@ from ollama_fleet.planner.mirror import mirror_url
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
-from ollama_fleet.planner.preload import held_models, preload_note, with_preload
+from ollama_fleet.planner.preload import held_models, placed_models, preload_note, with_preload
 from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import Refusal
 from ollama_fleet.spec import Fleet, HostSpec
@@ -80,7 +80,12 @@ def host_plan(
 ) -> HostPlan:
     """Everything that the host will be; `board` is what the wishes left free."""
     wished = tuple(
-        (item, with_preload(made, [demand.spec for demand in item.demands], host.known))
+        (
+            item,
+            with_preload(
+                made, [demand.spec for demand in item.demands], host.known, placed_models(item)
+            ),
+        )
         for item, made in wished_slices(placed, host.slices)
     )
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ollama_fleet import catalogue
+from ollama_fleet.planner.demand import Placed
+from ollama_fleet.planner.devices import Kind
 from ollama_fleet.planner.explicit import Seated
 from ollama_fleet.planner.needs import LOAD_SHARE, Load
 from ollama_fleet.planner.plan import Preloaded, SlicePlan
@@ -34,10 +36,22 @@ def held_models(seated: Seated) -> tuple[str, ...] | None:
     if seated.unknown or seated.wrong or not seated.loads:
         return None
     tags = dict.fromkeys(map(full_model_name, seated.spec.models))
-    written = list(zip(tags, seated.loads, strict=True))
+    return _held_on(list(tags), seated.loads, seated.kinds)
+
+
+def placed_models(placed: Placed) -> tuple[str, ...] | None:
+    """The same for a slice that the planner made: its models fit at once, but perhaps not in any order."""
+    tags = dict.fromkeys(tag for demand in placed.demands for tag in demand.tags)
+    if len(tags) != len(placed.seat.loads):
+        return None
+    return _held_on(list(tags), placed.seat.loads, [device.kind for device in placed.devices])
+
+
+def _held_on(tags: Sequence[str], loads: Sequence[Load], kinds: Sequence[Kind]) -> tuple[str, ...]:
+    written = list(zip(tags, loads, strict=True))
     eased = sorted(written, key=lambda row: -row[1].swing_mib)
-    room = float(sum(kind.usable_mib for kind in seated.kinds))
-    return max((_held(order, room) for order in (written, eased)), key=len)
+    room = float(sum(kind.usable_mib for kind in kinds))
+    return max((_held(order, room) for order in (eased, written)), key=len)
 
 
 def _held(loads: Sequence[tuple[str, Load]], free: float) -> tuple[str, ...]:
@@ -59,8 +73,10 @@ def with_preload(
 ) -> SlicePlan:
     """`item` with what it loads by itself. `specs`: the slice as written, or the wishes on it;
     `held`: the models that it holds at once, None for all."""
-    wanted = [tag for spec in specs for tag in _wanted(spec, held)]
-    models = tuple(dict.fromkeys(wanted))[: most_loaded(item)]
+    wanted = dict.fromkeys(tag for spec in specs for tag in _wanted(spec, held))
+    # A list that a person wrote keeps its order; several wishes are loaded in that of `held`.
+    ordered = [tag for tag in held or () if tag in wanted] if len(specs) > 1 else wanted
+    models = tuple(dict.fromkeys([*ordered, *wanted]))[: most_loaded(item)]
     context = specs[0].context
     return replace(item, preload=tuple(_preloaded(tag, context, known) for tag in models))
 
@@ -82,10 +98,9 @@ def _wanted(spec: ServerSpec, held: tuple[str, ...] | None) -> list[str]:
         return []
     if isinstance(spec.preload, list):
         return list(map(full_model_name, spec.preload))
-    if held is not None:
-        return list(held)
     names = spec.all_models if isinstance(spec, WishSpec) else spec.models
-    return list(map(full_model_name, names))
+    own = list(map(full_model_name, names))
+    return own if held is None else [tag for tag in held if tag in own]
 
 
 def _preloaded(tag: str, context: int, known: Known) -> Preloaded:
