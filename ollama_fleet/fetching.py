@@ -110,11 +110,13 @@ def blobs_base(name: ModelName, registry: str | None) -> str:
 
 
 def _limits(plan: HostPlan) -> list[str]:
-    """`rate` is that of one transfer: as many models as may be, and a release beside them."""
+    """`rate` is that of one transfer: as many models as there may be at once, and a release beside
+    them."""
     wanted = plan.downloads
     rows = [f"parallel {wanted.parallel}", f"tries {TRIES}"]
     if wanted.rate_bytes_s:
-        rows.append(f"rate {wanted.rate_bytes_s // (wanted.parallel + 1)}")
+        models = min(wanted.parallel, len(plan.models))
+        rows.append(f"rate {wanted.rate_bytes_s // (models + 1)}")
     return rows
 
 

@@ -34,7 +34,12 @@ def store_files(plan: HostPlan) -> list[HostFile]:
         HostFile("/etc/sysusers.d/ollama.conf", render("sysusers.conf.j2", **_paths(plan))),
         HostFile(
             "/etc/tmpfiles.d/ollama.conf",
-            render("tmpfiles.conf.j2", directories=plan.directories, **_paths(plan)),
+            render(
+                "tmpfiles.conf.j2",
+                directories=plan.directories,
+                store_folders=names.STORE_FOLDERS,
+                **_paths(plan),
+            ),
         ),
         fetch_script(),
         HostFile(MODELS_JOB, models_job(plan)),

@@ -3,6 +3,7 @@
 Part of `spec`, which says the rest; what such a model may be called is `spec_custom_rules`' matter.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -155,6 +156,9 @@ class CustomModelSpec(Spec):
             raise rule_broken(
                 ("sha256",), "belongs into `gguf: {host: …, sha256: …}`; move it there"
             )
+        if self.url and not re.fullmatch(r"https?://[^\s/@]+/[^\s@]+", self.url):
+            what = "is no address such as https://host/file.gguf; a login goes to /etc/ollama/netrc"
+            raise rule_broken(("gguf",), what)
         if self.url and not self.sha256:
             what = "is missing; hosts fetch nothing that they cannot check (sha256sum FILE)"
             raise rule_broken(("sha256",), what)

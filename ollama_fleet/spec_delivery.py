@@ -12,12 +12,16 @@ from ollama_fleet.spec_servers import Model, Spec
 
 # Places that a service sees differently than a person does, or that are gone after a boot.
 HIDDEN = ("/home/", "/root/", "/tmp/", "/var/tmp/", "/run/", "/proc/", "/sys/", "/dev/", "/boot/")
+# Folders that are somebody's already: the store belongs to the service user.
+TAKEN = ("/etc/", "/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/opt/ollama/")
+ITS_OWN = "choose a folder of its own, such as /data/ollama"
 
 
 def _visible(path: str) -> str:
     if f"{path}/".startswith(HIDDEN):
-        what = f"services do not see {path} as you do; choose a folder such as /data/ollama"
-        raise rule_broken((), what)
+        raise rule_broken((), f"services do not see {path} as you do; {ITS_OWN}")
+    if f"{path}/".startswith(TAKEN) or path.count("/") < 2 or path == "/var/lib/ollama":
+        raise rule_broken((), f"{path} is not for models alone; {ITS_OWN}")
     return path
 
 

@@ -1,7 +1,6 @@
 """What the hosts of a plan need of each source, as look-ups that can fail one by one.
 
-Kinds of things that a bundle holds are listed in `lookups`; files of custom models are going to be one
-more of them.
+Kinds of things that a bundle holds are listed in `lookups`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +65,7 @@ def lookups(scope: Scope, registry: Registry) -> list[Lookup]:
         *_models(scope, registry),
         *_drivers(scope),
         *_toolkits(scope),
+        *_own_files(scope),
     ]
 
 
@@ -92,6 +92,25 @@ def unlocked(scope: Scope) -> list[str]:
             for model in plan.pulled
             if plan.store.lock_of(model) is None
         }
+    )
+
+
+def _own_files(scope: Scope) -> Iterator[Lookup]:
+    """Files of custom models that hosts fetch by themselves: no deploy would ask a bundle for them."""
+    named = {
+        custom.name: custom.source
+        for plan in scope.plans.values()
+        for custom in plan.custom
+        if custom.kind == "url"
+    }
+    for model, url in named.items():
+        yield Lookup(f"the file of {model}", partial(_no_part, model, url))
+
+
+def _no_part(model: str, url: str) -> Part:
+    raise PartError(
+        f"hosts fetch it from {url}; fetch it to this machine and name the file in "
+        f"`custom_models: {{{model}: {{gguf: …}}}}`"
     )
 
 

@@ -92,13 +92,14 @@ def lock(
 def _named(path: Path) -> "Named":
     """Every model of the inventory, with where its hosts get it from."""
     from ollama_fleet.cli.rendering import release_of
+    from ollama_fleet.kept_plan import read_kept
     from ollama_fleet.load import load_fleet
     from ollama_fleet.locking import named_models
     from ollama_fleet.originals import with_originals
     from ollama_fleet.planner.fleet import plan_fleet
 
     fleet = with_originals(load_fleet(path))
-    plans = plan_fleet(fleet).required(path.name).hosts
+    plans = plan_fleet(fleet, previous=read_kept(path)).required(path.name).hosts
     registries = {name: release_of(fleet, name, path.parent)[0].registry for name in plans}
     return named_models(plans, registries)
 

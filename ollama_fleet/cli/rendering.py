@@ -105,6 +105,11 @@ def release_of(fleet: Fleet, host: str, folder: Path) -> tuple[Release, list[str
         dict(sums or NO_SUMS),
         str(values.get("ollama_release_url", "")),
         values.get("ollama_registry"),
+        **{
+            key: values[f"ollama_{key}"]
+            for key in ("archive", "delivery", "keep_versions")
+            if f"ollama_{key}" in values
+        },
     )
     return release, notes
 

@@ -61,6 +61,9 @@ def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
     assert code == 0, said
     changes = [op["name"].split(" |")[0] for op in report["plan"] if op["hosts_with_change"]]
     assert changes == ["Downloads", "Ollama", "Slices", "Models"]
+    steps = list(dict.fromkeys(op["name"].split(" |")[0] for op in report["plan"]))
+    longest = ("Driver", "Container toolkit", "Ollama", "Slices")
+    assert all(steps.index("Downloads") < steps.index(step) for step in longest), steps
 
 
 @pytest.mark.parametrize(

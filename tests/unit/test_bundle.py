@@ -296,3 +296,24 @@ def test_what_is_no_bundle_is_not_verified(out: Path, tmp_path: Path) -> None:
     assert "is it a bundle?" in fleet("bundle", "--verify", out, code=2).stderr
     (tmp_path / "CHECKSUMS").write_text(f"{'0' * 64}  ../etc/passwd\n")
     assert "outside of the bundle" in fleet("bundle", "--verify", tmp_path, code=2).stderr
+
+
+def changed(inventory: Path, **keys: object) -> None:
+    """The inventory with these keys over its own."""
+    said = yaml.safe_load(inventory.read_text())
+    ollama = {**said.get("ollama", {}), **keys.pop("ollama", {})}  # type: ignore[dict-item]
+    inventory.write_text(yaml.safe_dump({**said, "ollama": ollama, **keys}))
+
+
+def test_what_hosts_fetch_by_themselves_is_said_not_to_be_in_it(inventory: Path, out: Path) -> None:
+    custom = {"bot:1": {"gguf": "https://x/y.gguf", "sha256": "ab" * 32}}
+    changed(inventory, custom_models=custom, models={"extra": ["bot:1"]})
+    said = fleet_json("bundle", inventory, "-o", out, *WITH, code=1)
+    (lost,) = said["failures"]
+    assert lost["what"] == "the file of bot:1" and "https://x/y.gguf" in lost["why"]
+
+
+def test_the_archive_is_the_one_that_the_inventory_names(inventory: Path, out: Path) -> None:
+    changed(inventory, ollama={"archive": "ollama-linux-{arch}.tgz"})
+    said = fleet_json("bundle", inventory, "-o", out, *WITH, code=1)
+    assert any("ollama-linux-amd64.tgz" in failure["why"] for failure in said["failures"])

@@ -80,6 +80,15 @@ WRONG = {
         {"bot:1": {"gguf": "https://x/y.gguf"}},
         "custom_models.bot:1.sha256: is missing; hosts fetch nothing that they cannot check",
     ),
+    "a login in an address": (
+        {"bot:1": {"gguf": "https://me:secret@x/y.gguf", "sha256": SHA}},
+        "custom_models.bot:1.gguf: is no address such as https://host/file.gguf; a login goes to "
+        "/etc/ollama/netrc",
+    ),
+    "two lines in an address": (
+        {"bot:1": {"gguf": "https://x/y.gguf\nabsent registry.ollama.ai/x", "sha256": SHA}},
+        "custom_models.bot:1.gguf: is no address",
+    ),
     "a checksum in the wrong place": (
         {"bot:1": {"gguf": {"host": "/x.gguf"}, "sha256": SHA}},
         "belongs into `gguf: {host: …, sha256: …}`; move it there",

@@ -145,7 +145,21 @@ def test_a_model_is_not_to_be_there_and_gone() -> None:
     assert refusal.where == "hosts.a.models.absent" and "qwen3:8b is to be removed" in refusal.what
 
 
-@pytest.mark.parametrize("path", ["/home/x/models", "/tmp", "models", "/a/../b", "/data/x y", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/x/models",
+        "/tmp",
+        "models",
+        "/a/../b",
+        "/data/x y",
+        "/",
+        "/data",
+        "/etc/x",
+        "/var/lib/ollama",
+        "/opt/ollama",
+    ],
+)
 def test_a_store_is_where_services_see_it(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
         ModelsSpec.model_validate({"path": path})
@@ -157,7 +171,10 @@ def test_a_store_elsewhere_is_everywhere_the_same() -> None:
     texts = {file.path: file.text for file in rendered.files}
     assert "OLLAMA_MODELS=/data/ollama" in texts["/etc/systemd/system/ollama-a.service"]
     assert "OLLAMA_MODELS=/data/ollama" in texts["/etc/systemd/system/ollama-loader.service"]
-    assert "d /data/ollama/blobs 0755" in texts["/etc/tmpfiles.d/ollama.conf"]
+    folders = texts["/etc/tmpfiles.d/ollama.conf"]
+    assert "d /data/ollama/blobs 0755" in folders and "Z /data/ollama/blobs " in folders
+    # What else lies on that disk is somebody else's.
+    assert "Z /data/ollama " not in folders
     assert "store /data/ollama\n" in texts["/etc/ollama/fetch-models"]
     assert "/var/lib/ollama/models" not in "".join(texts.values())
 
