@@ -15,7 +15,7 @@ $(STAMP): requirements-dev.lock pyproject.toml scripts/setup
 	@scripts/setup $(VENV)
 	@touch $@
 
-demo: setup  ## bring up two lab hosts, deploy to them, show the proof and one request that answers
+demo: setup  ## bring up three lab hosts, deploy to them, show the proof and one request that answers
 	@scripts/demo
 
 lab-down:  ## remove every trace of the lab: machines, mounts, bridge, processes

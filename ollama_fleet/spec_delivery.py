@@ -43,8 +43,8 @@ class ModelsSpec(Spec):
     )
     scrub: bool | None = Field(
         None,
-        description="Hash every model once a week, when the disk is idle, and fetch what is broken anew. "
-        "Default true.",
+        description="Hash every model that the inventory names once a week, when the disk is idle, and "
+        "fetch what is broken anew. Default true.",
     )
     path: Folder | None = Field(
         None,
