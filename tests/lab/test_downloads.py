@@ -19,6 +19,7 @@ EIGHT = [{"name": f"s{n}", "gpus": [n], "models": ["qwen3:0.6b", "tinyllama"]} f
 NGINX = f"""server {{
     listen 80 default_server;
     access_log /var/log/nginx/origin.log;
+    EXTRA
     location / {{
         limit_rate RATE;
         proxy_pass {MIRROR};
@@ -40,9 +41,10 @@ class Origin:
         assert done.returncode == 0, done.stderr
         return str(done.stdout)
 
-    def serve(self, rate: str) -> None:
-        """Serve so many bytes per second on each connection, with an empty log."""
-        conf = NGINX.replace("RATE", rate).replace("\n", "\\n")
+    def serve(self, rate: str, extra: str = "") -> None:
+        """Serve so many bytes per second on each connection, with an empty log; `extra`: more of
+        nginx' words."""
+        conf = NGINX.replace("RATE", rate).replace("EXTRA", extra).replace("\n", "\\n")
         self.sh(
             "rm -f /etc/nginx/sites-enabled/* && "
             f"printf '%b' '{conf}' >/etc/nginx/conf.d/origin.conf && "
@@ -102,6 +104,8 @@ def test_a_download_goes_on_without_the_run_that_began_it(
     run = eight.deploy("-v")
     assert run.code == 0, run.text
     assert "joining a download that is running" in run.text
+    started = eight.sh("dl1", "journalctl --boot=all -u ollama-fetch-models | grep -c Started")
+    assert started == ("2" if how == "the host reboots" else "1")
     assert re.search(r"(qwen3:0.6b|tinyllama\S*|Ollama-\S+): \d+ MB of \d+ MB", run.text)
     # Eight slices and two runs, and each byte came once.
     whole = {name: int(size) for size, name in whole_files(eight)}
@@ -133,6 +137,48 @@ def served(lab: Lab, origin: Origin, tmp_path_factory: pytest.TempPathFactory) -
 def weights(fleet: Fleet) -> str:
     """Path of the largest blob."""
     return fleet.sh("dl2", f"ls -S {STORE}/blobs/* | head -n 1")
+
+
+@pytest.mark.parametrize("answer", ["500", '200 "this is no model"'])
+def test_a_source_with_nonsense_leaves_what_serves_and_is_made_good(
+    served: Fleet, origin: Origin, answer: str
+) -> None:
+    item = served.hosts["dl2"]["slices"][0]
+    before = served.pids("dl2", "a")
+    served.add("dl2", item, models={"extra": ["qwen3:1.7b"]})
+    origin.serve("0", f"location ~ /blobs/ {{ return {answer}; }}")
+    run = served.deploy()
+    assert run.code == 1 and "Traceback" not in run.text
+    assert "qwen3:1.7b: cannot fetch http://" in run.text
+    assert served.pids("dl2", "a") == before
+    assert "qwen3/1.7b" not in served.sh("dl2", f"cd {STORE}/manifests && find . -type f")
+    origin.serve("0")
+    run = served.deploy()
+    assert run.code == 0 and served.pids("dl2", "a") == before, run.text
+    served.add("dl2", item, models={"absent": ["qwen3:1.7b"]})
+    assert served.deploy().code == 0
+    served.add("dl2", item)
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told_and_made_good(
+    served: Fleet, origin: Origin
+) -> None:
+    item = served.hosts["dl2"]["slices"][0]
+    served.sh("dl2", "mkdir -p /mnt/small && mount -t tmpfs -o size=1m tmpfs /mnt/small")
+    served.add("dl2", item, models={"path": "/mnt/small/ollama"})
+    origin.serve("40k")
+    running = start(served)
+    read_until(running, "Start the downloads")
+    time.sleep(3)
+    served.sh("dl2", "dd if=/dev/zero of=/mnt/small/full bs=4k 2>/dev/null; true")
+    said = running.communicate(timeout=90)[0]
+    assert running.returncode == 1 and "(is the disk full?)" in said, said
+    served.sh("dl2", "rm /mnt/small/full")
+    origin.serve("0")
+    run = served.deploy()
+    assert run.code == 0, run.text
+    served.add("dl2", item)
+    assert served.deploy().code == 0
 
 
 def test_a_corrupt_blob_is_put_aside_and_fetched_again(served: Fleet) -> None:

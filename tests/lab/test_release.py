@@ -3,6 +3,7 @@ they should be, which leave what runs as it was."""
 
 import io
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -16,6 +17,7 @@ from lab.lab import Lab
 from lab.standin.pack import ARCHIVE, CHECKSUMS, build_release
 from tests.lab.conftest import bare
 from tests.lab.fleet import BIN, MIRROR, RELEASES, ROOT, Fleet, Run
+from tests.lab.test_deploy import read_until, start
 
 HOST, CLOSED, AMD = "bin1", "bin2", "bin3"
 CHAT = {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"]}
@@ -189,6 +191,32 @@ def test_a_tgz_is_installed_as_well(fleet: Pinned, releases: Releases) -> None:
     run = fleet.deploy()
     assert run.code == 0 and fleet.serving()[1] == "0.32.94", run.text
     fleet.add(HOST, CHAT)
+
+
+@pytest.mark.parametrize("words", ["unpacking", "switching to", "restarting ollama"])
+def test_an_upgrade_that_is_killed_leaves_the_old_or_the_new_one(
+    fleet: Pinned, releases: Releases, words: str
+) -> None:
+    """Killed at the moment at which it says `words`; what the host was at, it ends."""
+    before = fleet.serving()[1]
+    version = {"unpacking": "0.32.84", "switching to": "0.32.85"}.get(words, "0.32.86")
+    releases.good(version)
+    fleet.pin(version)
+    running = start(fleet)
+    read_until(running, words)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    fleet.sh(HOST, "flock -w 60 /run/ollama-fleet/lock true; sleep 1")
+    assert fleet.serving()[1] in (before, version)
+    assert fleet.sh(
+        HOST, "/opt/ollama/current/bin/ollama --version 2>&1 | grep -o '[0-9.]*$' | tail -n 1"
+    ) in (
+        before,
+        version,
+    )
+    run = fleet.deploy()
+    assert run.code == 0 and fleet.serving()[1] == version, run.text
+    assert fleet.deploy().changed() == {}
 
 
 def corrupted(releases: Releases) -> None:
