@@ -30,14 +30,15 @@ SANDBOX = (
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
-    "RestrictSUIDSGID=yes",
-    "LockPersonality=yes",
     "MemoryDenyWriteExecute=yes",
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "UMask=0022",
     "Nice=10",
 )
+# Unit files may say these anywhere; systemd-run knows them from 242 on, and the one of RHEL 8 refuses both.
+NEWER_SANDBOX = ("RestrictSUIDSGID=yes", "LockPersonality=yes")
+NEWER_FROM = 242
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def start_step(fetch: FetchUnit, what: str, environment: Mapping[str, str]) -> s
         f"--unit={fetch.name}",
         *(f"--property={line}" for line in properties),
         *(f"--setenv={name}={value}" for name, value in environment.items()),
-        *(FETCH_SCRIPT, "run", fetch.job, fetch.state),
     ]
+    newer = " ".join(f"--property={line}" for line in NEWER_SANDBOX)
     return f"""
 if systemctl is-active --quiet {fetch.unit} && cmp -s {fetch.job} {fetch.state}/job; then
     say 'joining a download that is running: {what}'
@@ -152,7 +153,10 @@ else
     say 'downloading {what}'
     systemctl stop {fetch.unit} ollama-scrub.service 2>/dev/null || :
     rm -rf {fetch.state}/items {fetch.state}/job
-    systemd-run --quiet --collect {" ".join(map(shlex.quote, arguments))} ||
+    version=$(systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p') newer=
+    [ "${{version:-0}}" -lt {NEWER_FROM} ] || newer='{newer}'
+    systemd-run --quiet --collect {" ".join(map(shlex.quote, arguments))} $newer \\
+        {FETCH_SCRIPT} run {fetch.job} {fetch.state} ||
         fail 'cannot start {fetch.unit}'
 fi"""
 

@@ -1,6 +1,6 @@
 """The files by which a host fills, uses and looks after its model store."""
 
-from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB, SANDBOX, models_job
+from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB, NEWER_SANDBOX, SANDBOX, models_job
 from ollama_fleet.planner import plan as names
 from ollama_fleet.planner.place import COMMON_ENVIRONMENT
 from ollama_fleet.planner.plan import HostPlan
@@ -15,7 +15,7 @@ def scrub_files(plan: HostPlan) -> list[HostFile]:
         "ollama-scrub.service.j2",
         script=FETCH_SCRIPT,
         job=MODELS_JOB,
-        sandbox=SANDBOX,
+        sandbox=SANDBOX + NEWER_SANDBOX,
         environment=plan.provision.environment,
         **_paths(plan),
     )
