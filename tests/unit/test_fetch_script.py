@@ -283,6 +283,21 @@ def test_a_name_in_a_manifest_leads_nowhere_else(host: Host) -> None:
     assert not host.registry.fetched("/blobs/")
 
 
+def test_a_manifest_that_lies_about_a_size_takes_nothing_away(host: Host) -> None:
+    """The blob may be another model's, which is served right now."""
+    host.run("m:1")
+    path = "/v2/library/evil/manifests/1"
+    right = host.registry.files["/v2/library/m/manifests/1"]
+    size = b'"size": %d' % len(WEIGHTS)
+    assert size in right
+    host.registry.files[path] = right.replace(size, b'"size": 10')
+    said = host.run("m:1", "evil:1")
+    assert said["m:1"] == "" and "has 10 bytes, and it has 1048576" in said["evil:1"]
+    assert host.blob(WEIGHTS).read_bytes() == WEIGHTS
+    assert not list((host.store / "quarantine").iterdir())
+    assert not host.manifest("evil").exists()
+
+
 def test_progress_has_bytes_and_their_sum(host: Host) -> None:
     host.run("m:1", "n:1")
     script = str(host.folder / "fetch")
