@@ -16,7 +16,8 @@ class Registry:
     """`files` by path; `faults` maps a path to a list of what goes wrong next, one per GET.
 
     A fault is a status (int), ("cut", N): N bytes and the connection is closed, ("short", N): N bytes
-    are all there is, ("slow", bytes_per_s), or bytes that are sent instead. `log` has (method, path,
+    are all there is, ("slow", bytes_per_s), ("endless", bytes): so many and no word of how many, or
+    bytes that are sent instead. `log` has (method, path,
     range) of each request, `anew` the paths that were asked for past all caches.
     """
 
@@ -88,6 +89,13 @@ def serving(registry: Registry) -> Iterator[Registry]:
                 content = fault
             if content is None:
                 return self.plain(404)
+            if isinstance(fault, tuple) and fault[0] == "endless":
+                self.send_response(200)
+                self.end_headers()
+                self.close_connection = True
+                for _ in range(fault[1] // 2**16):
+                    self.wfile.write(bytes(2**16))
+                return None
             start = self.start(len(content))
             if start is None:
                 return self.plain(416)

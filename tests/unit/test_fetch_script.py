@@ -298,6 +298,17 @@ def test_a_manifest_that_lies_about_a_size_takes_nothing_away(host: Host) -> Non
     assert not host.manifest("evil").exists()
 
 
+def test_an_answer_without_end_fills_no_disk(host: Host) -> None:
+    """Also where nothing is announced, of which curl's own limit knows nothing before 8.4."""
+    host.registry.faults[weights_path(host)] = [("endless", 64 * 2**20)]
+    assert "gives more than the 1048576 bytes" in host.run("m:1")["m:1"]
+    assert not list((host.store / "fetch").glob(f"sha256-{sha256(WEIGHTS)}"))
+    host.registry.faults["/v2/library/n/manifests/1"] = [("endless", 64 * 2**20)] * 9
+    assert "cannot fetch the manifest" in host.run("n:1")["n:1"]
+    sizes = [path.stat().st_size for path in host.folder.rglob("*") if path.is_file()]
+    assert max(sizes) <= 11 * 2**20
+
+
 def test_progress_has_bytes_and_their_sum(host: Host) -> None:
     host.run("m:1", "n:1")
     script = str(host.folder / "fetch")
