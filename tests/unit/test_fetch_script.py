@@ -1,5 +1,6 @@
 """The program that downloads on a host, run for real against a registry that misbehaves."""
 
+import json
 import os
 import signal
 import subprocess
@@ -307,6 +308,40 @@ def test_an_answer_without_end_fills_no_disk(host: Host) -> None:
     assert "cannot fetch the manifest" in host.run("n:1")["n:1"]
     sizes = [path.stat().st_size for path in host.folder.rglob("*") if path.is_file()]
     assert max(sizes) <= 11 * 2**20
+
+
+ODD = {
+    "capital letters, which Ollama takes": ("sha256:%s", "sha256:%S"),
+    "a digest of nothing that we know": ("sha256:%s", "sha512:%s"),
+    "one that is said twice": ("sha256:%s", "sha256:%s\", \"digest\": \"sha256:" + "a" * 64),
+    "a size that is no whole number": ('"size": 1048576', '"size": 1048576e9'),
+    "a size apart from its digest": ('"size": 1048576', '"annotations": {}, "size": 1048576'),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), ODD.values(), ids=ODD)
+def test_a_manifest_with_a_blob_that_is_not_understood_is_none(
+    host: Host, old: str, new: str
+) -> None:
+    """Whoever passes over one calls a model whole that is not."""
+    path = "/v2/library/m/manifests/1"
+    text = host.registry.files[path].decode()
+    for form in ("%s", "%S"):
+        digest = sha256(WEIGHTS) if form == "%s" else sha256(WEIGHTS).upper()
+        old, new = old.replace(form, digest), new.replace(form, digest)
+    assert old in text
+    host.registry.files[path] = text.replace(old, new).encode()
+    assert "is no manifest" in host.run("m:1")["m:1"]
+    assert not host.manifest("m").exists()
+
+
+def test_a_manifest_may_be_written_for_people_and_a_layer_be_empty(host: Host) -> None:
+    host.registry.add_model("o", "1", WEIGHTS, b"")
+    path = "/v2/library/o/manifests/1"
+    content = json.loads(host.registry.files[path])
+    host.registry.files[path] = json.dumps(content, indent="\t").replace("\n", "\r\n").encode()
+    assert host.run("o:1") == {"o:1": ""}
+    assert host.blob(WEIGHTS).exists() and host.blob(b"").read_bytes() == b""
 
 
 def test_progress_has_bytes_and_their_sum(host: Host) -> None:
