@@ -6,6 +6,7 @@ yet are its only input; what comes is checked by whoever keeps it.
 """
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ ACCEPT = (
     "application/vnd.oci.image.manifest.v1+json"
 )
 LARGEST_MANIFEST_BYTES = 4 * 2**20
+LARGEST_TOKEN_BYTES = 2**20
 
 
 class RegistryError(Exception):
@@ -136,12 +138,11 @@ def _token(base: str, challenge: str) -> str:
         answer = web.good(web.ask(str(query.url)))
     except web.FetchError as error:
         raise web.FetchError(f"{base} wants a token: {error}", 401) from None
-    with answer:
-        try:
-            given = answer.json()
-            token = given.get("token") or given.get("access_token")
-        except (ValueError, AttributeError):
-            token = None
+    try:
+        given = json.loads(web.whole(answer, LARGEST_TOKEN_BYTES))
+        token = given.get("token") or given.get("access_token")
+    except (web.FetchError, ValueError, AttributeError, RecursionError):
+        token = None
     if not isinstance(token, str):
         raise web.FetchError(f"{realm} hands out no token for {base}", 401)
     return token

@@ -54,7 +54,8 @@ def wanted_blobs(manifest: str) -> dict[str, int] | None:
         content = json.loads(manifest)
         layers = [content["config"], *content["layers"]]
         return {str(layer["digest"]).replace(":", "-"): int(layer["size"]) for layer in layers}
-    except (ValueError, TypeError, KeyError):
+    # A registry writes what it likes: numbers without end, brackets in brackets.
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 

@@ -98,6 +98,12 @@ def test_a_login_that_nobody_has_is_asked_for(site: Site) -> None:
         _token("https://there/v2/a/b", 'Bearer realm="http://there/token"')
 
 
+def test_a_token_without_end_is_not_read(site: Site) -> None:
+    site.token = "x" * 2**21
+    with pytest.raises(RegistryError, match="hands out no token"):
+        Registry().manifest(base(site), "8b")
+
+
 def test_a_manifest_that_is_told_without_tls_after_all_is_not_believed() -> None:
     first, last = Response(), Response()
     first.url, last.url = "https://there/v2/a/b/manifests/1", "http://there/other?x=1"

@@ -20,7 +20,7 @@ from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.questions import Answer
 from ollama_fleet.render import render_host
 from ollama_fleet.spec import Fleet, ModelsSpec
-from ollama_fleet.store import is_complete, parse_name
+from ollama_fleet.store import blobs_of, is_complete, parse_name, wanted_blobs
 from tests.unit.examples import bound, hardware, host_plan
 
 MANIFEST = json.dumps(
@@ -183,3 +183,19 @@ def test_a_store_elsewhere_is_everywhere_the_same() -> None:
 def test_a_model_s_name_leads_nowhere_else(name: str) -> None:
     with pytest.raises(ValueError, match="is no model's name"):
         ModelsSpec.model_validate({"extra": [name]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        MANIFEST.replace("7", "1e999"),
+        MANIFEST.replace("7", "Infinity"),
+        MANIFEST.replace("7", "NaN"),
+        MANIFEST.replace("7", "7" * 6000),
+    ],
+    ids=["brackets", "1e999", "Infinity", "NaN", "digits"],
+)
+def test_what_a_registry_may_send_instead_of_a_manifest_ends_no_run(text: str) -> None:
+    """It lies in a host's store then, and is read at every deploy."""
+    assert wanted_blobs(text) is None and blobs_of(text) is None
