@@ -19,22 +19,28 @@ from ollama_fleet.claim import LOCK
 from ollama_fleet.host.claims import introduction
 from ollama_fleet.host.memory import forget
 from ollama_fleet.host.scripts import change_script, fail_host
+from ollama_fleet.planner.plan import USER
 
 BLOCK_BYTES = 2**20
 SAY_EVERY_S = 5.0
 # Ours among the exit codes of what receives: somebody else is changing the host.
 BUSY = 75
 
+# The service user owns the store: root would follow a link that lies there.
+AS_USER = f"setpriv --reuid={USER} --regid={USER} --init-groups"
 # Prints where to go on, or that nothing has to come. What is there in its full size is hashed later.
 _BEGIN = """
 blob={store}/blobs/sha256-{digest} part={store}/custom/.incoming-sha256-{digest}
 if [ -f "$blob" ] && echo "{digest}  $blob" | sha256sum --check --status; then
-    find {store}/blobs -name sha256-{digest} -printf '%f %s %T@\\n' >>{store}/fetch/sound
-    chown --reference={store}/blobs {store}/fetch/sound
+    find {store}/blobs -name sha256-{digest} -printf '%f %s %T@\\n' |
+        {as_user} sh -c 'cat >>"$0"' {store}/fetch/sound
     echo there
 else
     have=$(stat -c %s "$part" 2>/dev/null || echo 0)
-    [ "$have" -le {size} ] || {{ rm -f "$part"; have=0; }}
+    if [ "$have" -gt {size} ] || {{ [ "$have" -gt 0 ] && ! {as_user} test -w "$part"; }}; then
+        {as_user} rm -f "$part"
+        have=0
+    fi
     free=$(df -PB1 {store} | awk 'END {{ print $4 }}')
     # Ollama writes it anew, by way of a copy.
     lacking=$((3 * {size} - have))
@@ -45,6 +51,11 @@ else
     echo "from $have"
 fi
 """
+
+
+def begin_step(name: str, digest: str, size: int, store: str) -> str:
+    """Shell that prints `there`, or `from` and the byte to go on at."""
+    return _BEGIN.format(store=store, digest=digest, size=size, name=name, as_user=AS_USER)
 
 
 class Receiver(Protocol):
@@ -71,7 +82,7 @@ class Upload(PyinfraCommand):
         """Whether it is there; what is wrong otherwise is said."""
         forget(host)
         size = self.path.stat().st_size
-        begin = _BEGIN.format(store=self.store, digest=self.digest, size=size, name=self.name)
+        begin = begin_step(self.name, self.digest, size, self.store)
         script = f"{introduction(host)}{change_script([begin])}"
         done, output = host.run_shell_command(
             StringCommand("sh", "-s"), **{**connector_arguments, "_stdin": script}
@@ -84,7 +95,7 @@ class Upload(PyinfraCommand):
 
     def _send(self, state: State, host: Host, arguments: Any, start: int, size: int) -> bool:
         part = f"{self.store}/custom/.incoming-sha256-{self.digest}"
-        receive = f"flock -n -E {BUSY} {LOCK} sh -c 'cat >>\"$0\"' {shlex.quote(part)}"
+        receive = f"flock -n -E {BUSY} {LOCK} {AS_USER} sh -c 'cat >>\"$0\"' {shlex.quote(part)}"
         receiver = _receiver(state, host, receive, arguments)
         if receiver is None:
             said = (

@@ -5,11 +5,17 @@ manifests=$store/manifests blobs=$store/blobs custom=$store/custom sound=$store/
 api=http://127.0.0.1:$loader_port/api
 new=registry.ollama.ai/ollama-fleet/new old=registry.ollama.ai/ollama-fleet/old
 work=$(mktemp -d) making='' started=''
+# The service user owns the store. Whatever is written, moved or removed there is so by that user: root would
+# follow any link that lies there.
+as_user() { setpriv --reuid="$user" --regid="$user" --init-groups "$@"; }
+write() { as_user sh -c 'cat >"$0"' "$1"; }
+append() { as_user sh -c 'cat >>"$0"' "$1"; }
+folder() { as_user mkdir -p "$1"; }
 clean_up() {
     systemctl stop "$loader"
     [ -z "$making" ] || forget_new || :
-    rm -f "$manifests/$new/latest" "$manifests/$old/latest"
-    (cd "$manifests" && rmdir -p --ignore-fail-on-non-empty "$new" "$old" 2>/dev/null) || :
+    as_user rm -f "$manifests/$new/latest" "$manifests/$old/latest"
+    as_user sh -c 'cd "$0" && rmdir -p --ignore-fail-on-non-empty "$@"' "$manifests" "$new" "$old" 2>/dev/null || :
     rm -rf "$work"
 }
 start_loader() {
@@ -17,11 +23,9 @@ start_loader() {
     started=yes
     systemctl restart "$loader" || fail "the model loader does not start: journalctl -u $loader"
     # What a creation that was cut off left: nothing else has such names.
-    find "$blobs" -maxdepth 1 -type f -regextype posix-extended ! -regex '.*/sha256-[0-9a-f]{64}' -delete
+    as_user find "$blobs" -maxdepth 1 -type f -regextype posix-extended ! -regex '.*/sha256-[0-9a-f]{64}' -delete
 }
 call() { curl --noproxy '*' -sS -H 'Content-Type: application/json' "$@"; }
-own() { chown --reference="$blobs" "$@"; }
-folder() { setpriv --reuid="$user" --regid="$user" --init-groups mkdir -p "$1"; }
 hash_of() { sha256sum <"$1" | cut -d ' ' -f 1; }
 size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
 blobs_of() { "$fetch" blobs "$1"; }
@@ -29,7 +33,7 @@ is_whole() { # is_whole BLOB: it is as it was when it was hashed
     line=$(find "$blobs" -name "$1" -printf '%f %s %T@\n')
     [ -n "$line" ] && grep -qsxF -e "$line" "$sound"
 }
-note() { find "$blobs" -name "$1" -printf '%f %s %T@\n' >>"$sound"; }
+note() { find "$blobs" -name "$1" -printf '%f %s %T@\n' | append "$sound"; }
 layers() { # layers MANIFEST KINDS: digests of its layers of these kinds
     tr -d '\n' <"$1" | tr '{}' '\n\n' | grep -E "ollama\.image\.($2)\"" | grep -o 'sha256:[0-9a-f]*' | cut -d : -f 2
 }
@@ -52,8 +56,8 @@ usable() { # usable SHA256: the blob to take for a file: itself, or what Ollama 
 take_in() { # take_in SHA256 FROM: what was put beside the store's blobs becomes one of them
     file=$custom/.incoming-sha256-$1
     found=$(hash_of "$file")
-    [ "$found" = "$1" ] || { rm -f "$file"; fail "$name: the sha256 of $2 is $found and not $1; $unchanged"; }
-    own "$file" && chmod 644 "$file" && mv -f "$file" "$blobs/sha256-$1" && note "sha256-$1"
+    [ "$found" = "$1" ] || { as_user rm -f "$file"; fail "$name: the sha256 of $2 is $found and not $1; $unchanged"; }
+    as_user chmod 644 "$file" && as_user mv -fT "$file" "$blobs/sha256-$1" && note "sha256-$1"
 }
 find_source() { # find_source KIND WHERE SHA256: sets `source`, `blob`, and `seen` of a file of the host
     source=$3
@@ -65,7 +69,9 @@ find_source() { # find_source KIND WHERE SHA256: sets `source`, `blob`, and `see
         if ! usable "$source" >/dev/null; then
             needs_room "$name" "$(size_of "$2")"
             say "copying $2"
-            cp --reflink=auto -- "$2" "$custom/.incoming-sha256-$source" || fail "$name: cannot copy $2; $unchanged"
+            # Root may have to read it for the user.
+            as_user cp --reflink=auto -- "$2" "$custom/.incoming-sha256-$source" 2>/dev/null ||
+                write "$custom/.incoming-sha256-$source" <"$2" || fail "$name: cannot copy $2; $unchanged"
             take_in "$source" "$2"
         fi ;;
     file)
@@ -98,7 +104,7 @@ forget_new() { # what a creation has written that failed
     sed 's/^sha256-\([0-9a-f]*\) .*/\1/' "$work/before" | sort - >"$work/kept"
     named | sort -u - "$work/kept" -o "$work/kept"
     find "$blobs" -name 'sha256-*' -printf '%f\n' | cut -d - -f 2 | sort | comm -23 - "$work/kept" | while read -r hex; do
-        rm -f "$blobs/sha256-$hex"
+        as_user rm -f "$blobs/sha256-$hex"
     done
 }
 settle() { # settle SHA256 SIZE: a blob of the new model is known as sound
@@ -108,7 +114,7 @@ settle() { # settle SHA256 SIZE: a blob of the new model is known as sound
     # Ollama sets the time of what it goes on using to now; that alone is no reason to read it again.
     line=$(grep "^sha256-$1 $2 " "$work/before") || line=
     if [ -n "$line" ] && grep -qsxF -e "$line" "$sound"; then
-        touch -m -d "@${line##* }" "$file"
+        as_user touch -m -d "@${line##* }" "$file"
         return 0
     fi
     [ "$(hash_of "$file")" = "$1" ] || fail "$name: sha256-$1 is broken; $unchanged"
@@ -129,8 +135,8 @@ write_stamp() {
         [ -z "$source" ] || echo "source $source $(layers "$here" model | head -n 1)"
         [ -z "$seen" ] || echo "seen $seen"
         [ -z "$base" ] || echo "base $base"
-    } >"$custom/.stamp"
-    own "$custom/.stamp" && mv -f "$custom/.stamp" "$stamp"
+    } | write "$custom/.stamp"
+    as_user mv -fT "$custom/.stamp" "$stamp"
 }
 make() { # make NAME PATH DEFINITION KIND WHERE SHA256 REQUEST: WHERE is a manifest's path for kind `from`
     name=$1 path=$2 definition=$3 source='' seen='' base='' blob=''
@@ -147,7 +153,7 @@ make() { # make NAME PATH DEFINITION KIND WHERE SHA256 REQUEST: WHERE is a manif
     else
         find_source "$4" "$5" "$6"
         # One that was tried and failed goes when another has become the model.
-        [ "$(cat "$custom/.source-$key" 2>/dev/null)" = "$source" ] || echo "$source" >>"$custom/.source-$key"
+        [ "$(cat "$custom/.source-$key" 2>/dev/null)" = "$source" ] || echo "$source" | append "$custom/.source-$key"
         if [ "$4" = host ] && is_made; then collect; write_stamp; return 0; fi
         start_loader
         needs_room "$name" $((2 * $(size_of "$blobs/sha256-$blob")))
@@ -157,7 +163,7 @@ make() { # make NAME PATH DEFINITION KIND WHERE SHA256 REQUEST: WHERE is a manif
     fi
     say "making $name"
     find "$blobs" -name 'sha256-*' -printf '%f %s %T@\n' >"$work/before"
-    rm -f "$manifests/$new/latest"
+    as_user rm -f "$manifests/$new/latest"
     making=yes
     ask_ollama
     blobs_of "$manifests/$new/latest" >"$work/blobs"
@@ -175,10 +181,11 @@ switch() { # the new manifest in the place of the earlier one, which is kept unt
     if [ -f "$here" ]; then
         blobs_of "$here" >"$work/freed"
         if [ "$(in_memory "$here")" != "$(in_memory "$manifests/$new/latest")" ]; then
-            cp "$here" "$work/old" && mv "$work/old" "$custom/.old-$key-$(hash_of "$here" | cut -c 1-16)"
+            as_user cp "$here" "$custom/.old"
+            as_user mv -fT "$custom/.old" "$custom/.old-$key-$(hash_of "$here" | cut -c 1-16)"
         fi
     fi
-    folder "${here%/*}" && mv -f "$manifests/$new/latest" "$here" || fail "$name: cannot write $here; $unchanged"
+    folder "${here%/*}" && as_user mv -fT "$manifests/$new/latest" "$here" || fail "$name: cannot write $here; $unchanged"
 }
 is_stale() { # is_stale PORT: a server has an earlier model of this name in memory
     call --max-time 10 "http://127.0.0.1:$1/api/ps" 2>/dev/null | tr '{}' '\n\n' |
@@ -193,7 +200,7 @@ retire() { # with other parameters alone, a server takes the new ones at its nex
     done
     [ -z "$stale" ] || say "unloading the earlier $name"
     for file; do
-        folder "$manifests/$old" && cp "$file" "$manifests/$old/latest"
+        folder "$manifests/$old" && as_user cp "$file" "$manifests/$old/latest"
         for server in $servers; do
             call --max-time 60 -o /dev/null "http://127.0.0.1:${server%%:*}/api/generate" \
                 -d '{"model":"ollama-fleet/old","keep_alive":0}' 2>/dev/null || :
@@ -212,14 +219,14 @@ retire() { # with other parameters alone, a server takes the new ones at its nex
         }
     done
     for file; do blobs_of "$file" >>"$work/freed"; done
-    rm -f "$manifests/$old/latest" "$@"
+    as_user rm -f "$manifests/$old/latest" "$@"
 }
 collect() { # blobs that no model names any more, and the file itself where Ollama wrote it anew
     cat "$custom/.source-$key" 2>/dev/null >>"$work/freed" || :
-    rm -f "$custom/.source-$key"
+    as_user rm -f "$custom/.source-$key"
     named >"$work/used"
     cut -d ' ' -f 1 "$work/freed" | sort -u | comm -23 - "$work/used" | while read -r hex; do
-        rm -f "$blobs/sha256-$hex"
+        as_user rm -f "$blobs/sha256-$hex"
     done
 }
 warm() { # who had it in memory has it again
@@ -241,8 +248,7 @@ tidy_up() { # tidy_up NAME: what was tried for it is not wanted any more, it is 
 
 # Whoever downloads or looks through the store puts blobs there as well, and tidies up: one at a time.
 systemctl stop ollama-scrub.service 2>/dev/null || :
-exec 6>"$store/fetch/lock"
-own "$store/fetch/lock"
+as_user touch "$store/fetch/lock" "$sound"
+exec 6<"$store/fetch/lock"
 flock -w 3600 6 || fail "another download into $store has gone on for an hour; wait for it, then run again"
 trap clean_up EXIT
-[ -f "$sound" ] || { : >"$sound" && own "$sound"; }

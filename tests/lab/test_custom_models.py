@@ -56,6 +56,8 @@ def give(fleet: Fleet, path: str, content: bytes) -> None:
     served.parent.mkdir(exist_ok=True)
     served.write_bytes(content)
     fleet.sh(HOST, f"mkdir -p {Path(path).parent}; curl -fsSo {path} {MIRROR}/gguf/given")
+    if path.startswith(STORE):
+        fleet.sh(HOST, f"chown ollama: {path}")
 
 
 def definitions(fleet: Fleet) -> dict[str, Any]:

@@ -313,7 +313,7 @@ def test_an_answer_without_end_fills_no_disk(host: Host) -> None:
 ODD = {
     "capital letters, which Ollama takes": ("sha256:%s", "sha256:%S"),
     "a digest of nothing that we know": ("sha256:%s", "sha512:%s"),
-    "one that is said twice": ("sha256:%s", "sha256:%s\", \"digest\": \"sha256:" + "a" * 64),
+    "one that is said twice": ("sha256:%s", 'sha256:%s", "digest": "sha256:' + "a" * 64),
     "a size that is no whole number": ('"size": 1048576', '"size": 1048576e9'),
     "a size apart from its digest": ('"size": 1048576', '"annotations": {}, "size": 1048576'),
 }
