@@ -61,7 +61,8 @@ done </etc/passwd
 store=
 for said in {places.TMPFILES} {places.STORE_NOTE}; do
     if [ -z "$store" ] && [ -f "$said" ] && [ ! -L "$said" ] && [ "$(stat -c %u "$said")" = 0 ]; then
-        store=$(sed -nE 's|^(Z\\|store) (/[A-Za-z0-9._/-]+).*|\\2|p' "$said" | head -n 1)
+        store=$(sed -nE 's#^d (/[A-Za-z0-9._/-]+)/blobs .*#\\1#p; s#^store (/[A-Za-z0-9._/-]+).*#\\1#p' \\
+            "$said" | tail -n 1)
     fi
 done
 [ -n "$store" ] || [ ! -e $manifest ] || store=$planned

@@ -98,9 +98,12 @@ def test_everything_of_ours_is_found_by_marker_and_by_name(machine: Machine) -> 
     machine.write("/opt/ollama/download/notes", "x")
     machine.path("/opt/ollama/current").symlink_to(machine.path("/opt/ollama/0.32.15"))
     machine.write(
-        "/etc/tmpfiles.d/ollama.conf", f"# {MARKER}\nd /data/x 0755 a a\nZ {machine.root}/m - a a\n"
+        "/etc/tmpfiles.d/ollama.conf",
+        f"# {MARKER}\nd /data/x 0755 a a\nd {machine.root}/blobs 0755 a a\n"
+        f"d {machine.root}/blobs/blobs 0755 a a\n"
+        f"Z {machine.root}/blobs/fetch - a a\n",
     )
-    machine.write("/m/blobs/sha256-aa", "x" * 100)
+    machine.write("/blobs/blobs/sha256-aa", "x" * 100)
     machine.write("/var/lib/ollama/home/key", "x")
     machine.write("/etc/passwd", "ollama:x:990:990:Ollama:/var/lib/ollama/home:/bin/false")
     machine.path("/usr/local/bin").mkdir(parents=True)
@@ -122,7 +125,7 @@ def test_everything_of_ours_is_found_by_marker_and_by_name(machine: Machine) -> 
     assert found.ports == (("ollama-chat.service", 11436),) and found.slices == (
         "ollama-chat.service",
     )
-    assert found.store == "/m" and found.store_bytes >= 100
+    assert found.store == "/blobs" and found.store_bytes >= 100
     assert found.sets_gpus and found.is_settled
 
 

@@ -122,3 +122,12 @@ def test_values_reach_the_process_as_written(value: str, quoted: str) -> None:
 def test_an_env_file_is_read_by_systemd() -> None:
     unit = texts(CHAT | {"env_file": "/etc/ollama/chat.env"})["ollama-chat.service"]
     assert lines(unit, "EnvironmentFile") == ["/etc/ollama/chat.env"]
+
+
+def test_only_the_store_s_own_folders_are_given_to_the_service_user_with_all_in_them() -> None:
+    """`path: /data` may be a disk on which other people's files lie."""
+    given = [
+        row for row in texts(CHAT)["/etc/tmpfiles.d/ollama.conf"].splitlines() if row[0] == "Z"
+    ]
+    folders = ("blobs", "manifests", "fetch", "quarantine", "custom")
+    assert given == [f"Z /var/lib/ollama/models/{name} - ollama ollama" for name in folders]
