@@ -131,3 +131,11 @@ def test_only_the_store_s_own_folders_are_given_to_the_service_user_with_all_in_
     ]
     folders = ("blobs", "manifests", "fetch", "quarantine", "custom")
     assert given == [f"Z /var/lib/ollama/models/{name} - ollama ollama" for name in folders]
+
+
+def test_what_was_put_aside_goes_after_two_weeks() -> None:
+    """systemd-tmpfiles takes the first line of a path, and no other."""
+    rows = texts(CHAT)["/etc/tmpfiles.d/ollama.conf"].splitlines()
+    made = [row.split()[1] for row in rows if row[0] == "d"]
+    assert len(set(made)) == len(made)
+    assert "d /var/lib/ollama/models/quarantine 0755 ollama ollama 14d" in rows
