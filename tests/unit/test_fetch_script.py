@@ -344,6 +344,26 @@ def test_a_manifest_may_be_written_for_people_and_a_layer_be_empty(host: Host) -
     assert host.blob(WEIGHTS).exists() and host.blob(b"").read_bytes() == b""
 
 
+def test_a_registry_writes_nothing_but_words_to_a_terminal(host: Host) -> None:
+    host.registry.files["/v2/library/web/manifests/1"] = (
+        b"\x1b]0;x\x07\x1b[2J\\033[2J\r\nno\xff\x9b2J"
+    )
+    said = host.run("web:1")["web:1"]
+    assert "is no manifest" in said and "no" in said
+    assert said.isprintable()
+
+
+def test_where_nothing_can_be_locked_nothing_is_downloaded(host: Host) -> None:
+    """Two at one file would write into a blob that is served."""
+    (host.folder / "flock").write_text("#!/bin/sh\nexit 65\n")
+    (host.folder / "flock").chmod(0o755)
+    program = host.folder / "fetch"
+    program.write_text(program.read_text().replace("PATH=", f"PATH={host.folder}:"))
+    done = subprocess.run(host.command(host.job("m:1")), capture_output=True, text=True)
+    assert done.returncode == 1 and "on a file system without locks" in done.stderr
+    assert host.registry.log == []
+
+
 def test_progress_has_bytes_and_their_sum(host: Host) -> None:
     host.run("m:1", "n:1")
     script = str(host.folder / "fetch")
