@@ -88,6 +88,8 @@ if ! runs "$program"; then
     fail "$asset is no Ollama $version that runs here; {UNCHANGED}. It says:
 $(printf '%s' "$said" | tail -c 300)"
 fi
+# A power cut must leave nothing that looks whole and is not.
+sync -f "$staging" || fail "cannot write to {PREFIX}; {UNCHANGED}"
 echo "$digest" >"$staging/.sha256"
 # Another archive of this very version may be running: it is only moved aside until the new one stands.
 rm -rf "$prefix.fleet-old"

@@ -162,6 +162,15 @@ def test_an_upgrade_stands_beside_the_old_one_and_back_needs_no_download(serves:
     assert serves.runs() == "0.40.1" and not serves.fetched
 
 
+def test_all_of_a_release_is_on_the_disk_before_it_counts_as_whole(host: Host) -> None:
+    """A power cut after it would leave libraries of no bytes, and a checksum that says all is well."""
+    (host.folder / "bin" / "sync").write_text(f"#!/bin/sh\nfind {host.opt} >{host.folder}/synced\n")
+    (host.folder / "bin" / "sync").chmod(0o755)
+    assert host.install(host.publish("0.40.1", release_archive("0.40.1"))) == 0, host.said
+    there = (host.folder / "synced").read_text()
+    assert "lib/ollama/libggml.so" in there and ".sha256" not in there
+
+
 BROKEN = {
     "corrupted": (
         release_archive("0.40.2")[:-9] + b"x" * 9,
