@@ -32,9 +32,11 @@ put() {{ # put PATH MODE, content base64-coded on stdin: staged beside the targe
     mkdir -p "${{1%/*}}"
     [ ! -d "$1" ] || fail "$1 is a directory; move it away and run again"
     if [ -f "$1" ] && [ ! -L "$1" ] && ! grep -qsF -e '{MARKER}' -e '  /etc/tmpfiles.d/ollama.conf' "$1"; then
-        cp -p "$1" "$1.before-fleet"
+        cp -p --remove-destination "$1" "$1.before-fleet"
     fi
-    base64 -d >"$1.fleet-new" && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1" || {{
+    # A link that somebody has put there (our manifest lies in a folder of the service user's) leads nowhere.
+    rm -f "$1.fleet-new"
+    (set -C && base64 -d >"$1.fleet-new") && chmod "$2" "$1.fleet-new" && mv -fT "$1.fleet-new" "$1" || {{
         rm -f "$1.fleet-new"
         fail "cannot write $1 (is the disk full, or the file immutable?)"
     }}
