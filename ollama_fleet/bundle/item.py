@@ -1,6 +1,7 @@
 """What a bundle is made of: files with their digests, in parts that are of use only as a whole."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -25,6 +26,11 @@ class Item:
     url: str
     open: Callable[[int], requests.Response] | None = field(default=None, compare=False)
     content: bytes | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # It names the file that the download goes to.
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise PartError(f"{self.url} is listed with '{self.sha256}', which is no sha256")
 
 
 @dataclass(frozen=True)

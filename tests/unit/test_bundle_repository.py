@@ -148,6 +148,19 @@ def test_metadata_that_has_to_be_signed_and_is_not_is_refused(site: Site) -> Non
         read_dnf(f"{site.url}/r", "here", "x86_64", b"", signed=True)
 
 
+@pytest.mark.parametrize("digest", ["/tmp/x", "../../../../.bashrc", "A" * 64, ""])
+def test_a_digest_that_is_a_path_leads_nowhere(site: Site, digest: str) -> None:
+    """Metadata may be unsigned; the download of a package is named by its digest."""
+    rows = ROW.format(name="one", arch="x86_64", digest=digest)
+    primary = gzip.compress(PRIMARY.format(rows=rows).encode())
+    site.files["/r/repodata/primary.xml.gz"] = primary
+    digest = hashlib.sha256(primary).hexdigest()
+    site.files["/r/repodata/repomd.xml"] = REPOMD.format(digest=digest).encode()
+    found = read_dnf(f"{site.url}/r", "here", "x86_64", b"", signed=False)
+    with pytest.raises(PartError, match="which is no sha256"):
+        found.part("driver", found.packages, found.heads[0])
+
+
 def test_metadata_that_is_being_changed_is_refused(site: Site) -> None:
     site.files["/r/repodata/primary.xml.gz"] += b"x"
     with pytest.raises(PartError, match="the repository is being changed"):
