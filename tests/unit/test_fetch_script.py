@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -246,11 +247,21 @@ def test_a_locked_model_stays_the_same_when_its_tag_moves(host: Host) -> None:
 
 def test_a_store_with_another_version_than_the_locked_one_gets_that(host: Host) -> None:
     locked = lock(host)
-    host.registry.add_model("m", "1", OTHER)
+    host.registry.add_model("m", "1", OTHER, b"its own")
     host.run("m:1")
-    assert host.blob(OTHER).exists()
+    assert host.blob(b"its own").exists()
+    host.run("n:1")
     assert host.run("m:1", locked=(locked,)) == {"m:1": ""}
     assert sha256(host.manifest("m").read_bytes()) == locked.digest
+    # What only the other version had is of no use to anybody.
+    assert host.blob(WEIGHTS).exists() and host.blob(OTHER).exists()
+    assert {path.name for path in (host.store / "blobs").iterdir()} == named(host)
+
+
+def named(host: Host) -> set[str]:
+    """Blobs that manifests in the store name."""
+    texts = [path.read_text() for path in (host.store / "manifests").rglob("*") if path.is_file()]
+    return {found.replace(":", "-") for text in texts for found in re.findall(r"sha256:\w+", text)}
 
 
 def test_what_goes_takes_nothing_that_others_use(host: Host) -> None:
