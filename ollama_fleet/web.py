@@ -116,7 +116,7 @@ def length_of(url: str) -> int | None:
     with good(ask(url, headers={"Range": "bytes=0-0"})) as answer:
         _, _, whole = answer.headers.get("Content-Range", "").rpartition("/")
         said = whole or answer.headers.get("Content-Length", "")
-    return int(said) if said.isdigit() else None
+    return int(said) if said.isdecimal() else None
 
 
 def _session() -> requests.Session:

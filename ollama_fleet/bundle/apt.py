@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from ollama_fleet import web
-from ollama_fleet.bundle.item import Item, PartError, inside, known
+from ollama_fleet.bundle.item import Item, PartError, inside, known, unpacked
 from ollama_fleet.bundle.repository import Package, Repository
 from ollama_fleet.pgp import can_verify, is_signed
 
@@ -87,18 +87,26 @@ def _detached(url: str, folder: str) -> Iterator[Item]:
 
 def _packages(url: str, arch: str, index: Item) -> Iterator[Package]:
     read = READERS[index.path.rpartition("/")[2]]
-    text = read(index.content or b"").decode(errors="replace")
+    text = unpacked(index.url, read, index.content or b"").decode(errors="replace")
     for stanza in re.split(r"\n[ \t]*\n", text):
         fields = dict(re.findall(r"^([A-Za-z0-9-]+):[ \t]*(.*)$", stanza, re.M))
         if fields.get("Architecture") in (arch, "all"):
-            yield Package(
-                name=fields["Package"],
-                version=fields["Version"],
-                file=inside(url, fields["Filename"]),
-                size=int(fields["Size"]),
-                sha256=fields["SHA256"],
-                needs=frozenset(_needs(fields)),
-            )
+            yield _package(url, fields)
+
+
+def _package(url: str, fields: Mapping[str, str]) -> Package:
+    try:
+        return Package(
+            name=fields["Package"],
+            version=fields["Version"],
+            file=inside(url, fields["Filename"]),
+            size=int(fields["Size"]),
+            sha256=fields["SHA256"],
+            needs=frozenset(_needs(fields)),
+        )
+    except (KeyError, ValueError) as error:
+        what = fields.get("Package", "")
+        raise PartError(f"{url} lists the package '{what}' without a usable {error}") from None
 
 
 def _needs(fields: Mapping[str, str]) -> Iterator[str]:

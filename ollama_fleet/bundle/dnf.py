@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from xml.etree import ElementTree
 
 from ollama_fleet import web
-from ollama_fleet.bundle.item import Item, PartError, inside, known
+from ollama_fleet.bundle.item import Item, PartError, inside, known, unpacked
 from ollama_fleet.bundle.repository import Package, Repository
 from ollama_fleet.pgp import can_verify, is_signed
 
@@ -86,12 +86,15 @@ def _packages(url: str, arch: str, primary: Item) -> Iterator[Package]:
     ending = f".{primary.path.rpartition('.')[2]}"
     if ending not in READERS:
         raise PartError(f"{url} packs its list of packages as {ending}, which cannot be read here")
-    stream = io.BytesIO(READERS[ending](primary.content or b""))
-    for _, element in ElementTree.iterparse(stream):
-        if element.tag == f"{COMMON}package":
-            if element.findtext(f"{COMMON}arch") in (arch, "noarch"):
-                yield _package(url, element)
-            element.clear()
+    stream = io.BytesIO(unpacked(primary.url, READERS[ending], primary.content or b""))
+    try:
+        for _, element in ElementTree.iterparse(stream):
+            if element.tag == f"{COMMON}package":
+                if element.findtext(f"{COMMON}arch") in (arch, "noarch"):
+                    yield _package(url, element)
+                element.clear()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise PartError(f"{primary.url} is no list of packages: {error}") from None
 
 
 def _package(url: str, element: ElementTree.Element) -> Package:

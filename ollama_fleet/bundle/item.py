@@ -1,7 +1,9 @@
 """What a bundle is made of: files with their digests, in parts that are of use only as a whole."""
 
 import hashlib
+import lzma
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -52,6 +54,14 @@ def known(path: str, content: bytes, url: str) -> Item:
     """A file that was read already."""
     digest = hashlib.sha256(content).hexdigest()
     return Item(path, digest, len(content), url, content=content)
+
+
+def unpacked(url: str, read: Callable[[bytes], bytes], content: bytes) -> bytes:
+    """An index as text. Raises PartError where it is no archive of its kind."""
+    try:
+        return read(content)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise PartError(f"{url} cannot be unpacked: {error}") from None
 
 
 def inside(place: str, name: str) -> str:

@@ -147,7 +147,8 @@ def _refused(url: str, answer: requests.Response) -> str:
 def _write(
     answer: requests.Response, partial: Path, have: int, say: Callable[[str], object]
 ) -> None:
-    whole = have + int(answer.headers.get("Content-Length") or 0)
+    length = answer.headers.get("Content-Length") or ""
+    whole = have + (int(length) if length.isdecimal() else 0)
     said = time.monotonic()
     with partial.open("ab" if have else "wb") as file:
         for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):

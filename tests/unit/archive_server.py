@@ -19,6 +19,7 @@ class Server:
     cut_after: list[int] = field(default_factory=list)  # bytes after which the next answers end
     codes: list[int] = field(default_factory=list)  # answers of the next requests instead of files
     ranges: bool = True
+    length: str | None = None  # said instead of the right one
     delay: threading.Event = field(default_factory=threading.Event)
 
 
@@ -53,7 +54,7 @@ def serving(folder: Path) -> Iterator[Server]:
                 )
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Length", server.length or str(len(content) - start))
             self.end_headers()
             end = start + server.cut_after.pop(0) if server.cut_after else None
             self.wfile.write(content[start:end])

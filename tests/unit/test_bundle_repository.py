@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ollama_fleet.bundle.apt import _packages
 from ollama_fleet.bundle.dnf import read_dnf
-from ollama_fleet.bundle.item import PartError
+from ollama_fleet.bundle.item import PartError, known
 from ollama_fleet.bundle.repository import Package, driver_packages
 from ollama_fleet.catalogue.distribution import distribution_named
 from ollama_fleet.planner.provision import DriverRequest
@@ -146,6 +147,32 @@ def test_a_dnf_repository_is_read_with_its_packages(site: Site) -> None:
 def test_metadata_that_has_to_be_signed_and_is_not_is_refused(site: Site) -> None:
     with pytest.raises(PartError, match=r"repomd\.xml\.asc is not there"):
         read_dnf(f"{site.url}/r", "here", "x86_64", b"", signed=True)
+
+
+GOOD = PRIMARY.format(rows=ROW.format(name="one", arch="x86_64", digest="a" * 64))
+NONSENSE = {
+    "no archive": b"<html>Log in</html>",
+    "half of one": gzip.compress(GOOD.encode())[:-9],
+    "no XML": gzip.compress(b"<metadata>"),
+    "a size that is none": gzip.compress(GOOD.replace('package="12"', 'package="x"').encode()),
+}
+
+
+@pytest.mark.parametrize("primary", NONSENSE.values(), ids=NONSENSE)
+def test_a_list_of_packages_that_is_none_is_said(site: Site, primary: bytes) -> None:
+    site.files["/r/repodata/primary.xml.gz"] = primary
+    digest = hashlib.sha256(primary).hexdigest()
+    site.files["/r/repodata/repomd.xml"] = REPOMD.format(digest=digest).encode()
+    with pytest.raises(PartError, match="primary"):
+        read_dnf(f"{site.url}/r", "here", "x86_64", b"", signed=False)
+
+
+@pytest.mark.parametrize("line", ["Version: 1\n", "Size: 1\n", "Filename: x.deb\n", "SHA256: a\n"])
+def test_a_package_without_a_line_is_said(line: str) -> None:
+    rows = "Package: x\nArchitecture: amd64\nVersion: 1\nSize: 1\nFilename: x.deb\nSHA256: a\n"
+    for text in (rows.replace(line, ""), rows.replace("Size: 1", "Size: x")):
+        with pytest.raises(PartError, match="lists the package 'x' without a usable"):
+            list(_packages("http://x", "amd64", known("Packages", text.encode(), "http://x")))
 
 
 @pytest.mark.parametrize("digest", ["/tmp/x", "../../../../.bashrc", "A" * 64, ""])

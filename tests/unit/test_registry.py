@@ -1,6 +1,7 @@
 """The client of model registries, against a server of this test's own."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,15 @@ def test_a_token_without_end_is_not_read(site: Site) -> None:
     site.token = "x" * 2**21
     with pytest.raises(RegistryError, match="hands out no token"):
         Registry().manifest(base(site), "8b")
+
+
+@pytest.mark.parametrize("said", ["\xb2", "x", "", "-1"])
+def test_a_length_that_is_no_number_is_none(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    answer = Response()
+    answer.status_code, answer.raw = 200, BytesIO()
+    answer.headers["Content-Length"] = said
+    monkeypatch.setattr(web, "ask", lambda *_, **__: answer)
+    assert web.length_of("http://x") is None
 
 
 def test_a_manifest_that_is_told_without_tls_after_all_is_not_believed() -> None:

@@ -56,6 +56,12 @@ def test_it_is_fetched_once_for_many_hosts_that_ask_at_once(server: Server) -> N
     assert get(server).read_bytes() == CONTENT and len(server.asked) == 1
 
 
+@pytest.mark.parametrize("length", ["x", "\xb2"])
+def test_a_length_that_is_no_number_is_not_believed(server: Server, length: str) -> None:
+    server.length = length
+    assert get(server).read_bytes() == CONTENT
+
+
 def test_two_runs_at_the_same_time_fetch_it_once(server: Server) -> None:
     program = (
         "import sys; from ollama_fleet.release.cache import cached_archive;"
