@@ -364,6 +364,23 @@ def test_a_registry_writes_nothing_but_words_to_a_terminal(host: Host) -> None:
     assert said.isprintable()
 
 
+@pytest.mark.parametrize("login", [True, False])
+def test_no_login_is_told_in_the_clear_wherever_a_redirect_leads(host: Host, login: bool) -> None:
+    """curl takes the login of whatever machine it is sent to."""
+    (host.folder / "curl").write_text(f'#!/bin/sh\necho "$@" >>{host.folder}/asked\nexit 7\n')
+    (host.folder / "curl").chmod(0o755)
+    program, netrc = host.folder / "fetch", host.folder / "netrc"
+    if login:
+        netrc.write_text("machine there login me password secret\n")
+    text = program.read_text().replace("PATH=", f"PATH={host.folder}:")
+    program.write_text(text.replace("/etc/ollama/netrc", str(netrc)))
+    job = host.job() + f"source x:1 {'a' * 64} https://elsewhere/x.gguf\n"
+    assert host.run_job(job)["x:1"]
+    asked = (host.folder / "asked").read_text().splitlines()
+    assert len(asked) == 3
+    assert all((" --proto =https " in line) == login for line in asked)
+
+
 def test_where_nothing_can_be_locked_nothing_is_downloaded(host: Host) -> None:
     """Two at one file would write into a blob that is served."""
     (host.folder / "flock").write_text("#!/bin/sh\nexit 65\n")
