@@ -99,6 +99,7 @@ if [ -d "$store" ] && [ ! -L "$store" ]; then
         chown --from={USER} root:root {places.STATE_DIR} || :
         chown -hR --from={USER} root:root "$store" || say 'some models keep the number of the user that goes'
     fi
+    rm -f {places.STORE_NOTE}
     printf '%s\\n' '# {MARKER}: a removal has left the models. A deploy uses them again.' "store $store" \\
         >{places.STORE_NOTE} || say 'no room for a note beside the models'
 else
