@@ -21,6 +21,7 @@ from tests.lab.fleet import MIRROR, Fleet, Run
 
 HOST = "gguf1"
 MAKE = "Models | Make custom models"
+WARM = "Warm | Load the models"
 STORE = "/var/lib/ollama/models"
 AS_THE_REAL_ONE = """
 import os
@@ -290,7 +291,7 @@ def test_a_model_that_somebody_changed_or_that_was_cut_off_is_made_again(made: F
         f"echo x | tee {STORE}/blobs/COPY1234 >{STORE}/blobs/sha256-5678; chown -R ollama: {STORE}",
     )
     run = made.deploy()
-    assert run.code == 0 and run.changed() == {MAKE: [HOST]}, run.text
+    assert run.code == 0 and run.changed() == {MAKE: [HOST], WARM: [HOST]}, run.text
     assert (digest_of(made, "support-bot:7b"), digest_of(made, "team/persona:1")) == old
     assert unreferenced(made) == ""
     assert made.deploy().changed() == {}

@@ -11,7 +11,7 @@ from .model import Model
 MIB = 1 << 20
 KV_FACTOR = {"f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
 COMPUTE_MIB = 300
-CUDA_CONTEXT_MIB = 500
+CUDA_CONTEXT_MIB = 305
 FIT_MARGIN_MIB = 1024
 SINGLE_GPU_SHARE = 0.8  # a model goes to one GPU when it is predicted to take at most this of it
 DECODE_EFFICIENCY = 0.6
