@@ -10,7 +10,7 @@ import pytest
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
-from tests.lab.fleet import MIRROR, ROOT, Fleet
+from tests.lab.fleet import BIN, MIRROR, ROOT, Fleet
 from tests.lab.test_deploy import read_until, start
 
 ORIGIN = "dlo"
@@ -163,9 +163,12 @@ def test_a_source_with_nonsense_leaves_what_serves_and_is_made_good(
 def test_a_disk_that_fills_up_meanwhile_is_told_and_made_good(
     served: Fleet, origin: Origin
 ) -> None:
+    """Locked, as preflight would go by the sizes that the lab's models pretend to have."""
     item = served.hosts["dl2"]["slices"][0]
     served.sh("dl2", "mkdir -p /mnt/small && mount -t tmpfs -o size=1m tmpfs /mnt/small")
     served.add("dl2", item, models={"path": "/mnt/small/ollama"})
+    inventory = served.inventory.with_suffix(".yml")
+    subprocess.run([BIN / "fleet", "lock", inventory], check=True, capture_output=True)
     origin.serve("40k")
     running = start(served)
     read_until(running, "Start the downloads")
@@ -177,6 +180,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_and_made_good(
     origin.serve("0")
     run = served.deploy()
     assert run.code == 0, run.text
+    inventory.with_suffix(".lock.json").unlink()
     served.add("dl2", item)
     assert served.deploy().code == 0
 
