@@ -66,7 +66,7 @@ def ask(
             allow_redirects=True,
         )
     except (requests.RequestException, HTTPError) as error:
-        raise FetchError(f"{url} cannot be fetched: {_reason(error)}") from None
+        raise FetchError(f"{url} cannot be fetched: {why_not(error)}") from None
 
 
 def good(answer: requests.Response) -> requests.Response:
@@ -90,7 +90,7 @@ def pieces(answer: requests.Response) -> Iterator[bytes]:
         with answer:
             yield from answer.raw.stream(PIECE_BYTES, decode_content=False)
     except (requests.RequestException, HTTPError, OSError) as error:
-        what = f"{_plain(answer.url)} broke off: {_reason(error)}"
+        what = f"{_plain(answer.url)} broke off: {why_not(error)}"
         raise FetchError(what, broke_off=True) from None
 
 
@@ -150,7 +150,7 @@ def _advice(status: int) -> str:
     return ""
 
 
-def _reason(error: Exception) -> str:
+def why_not(error: Exception) -> str:
     """The innermost reason of a failed request, without the objects around it."""
     cause: BaseException = error
     while True:

@@ -79,7 +79,7 @@ MAY_IMPORT = {
         *("mirrors", "planner", "questions", "sources", "speed", "store", "warm"),
     },
     "kept_plan": {"planner", "problems"},
-    "release": {"catalogue", "fetching", "planner", "preflight", "questions"},
+    "release": {"catalogue", "fetching", "planner", "preflight", "questions", "web"},
     "model_lock": {"planner", "problems", "store"},
     "file_digests": {"planner", "problems"},
     "custom_state": {"fetching", "planner", "questions", "store", "templating"},
