@@ -149,6 +149,33 @@ def test_many_hosts_pull_each_byte_once_and_a_dead_uplink_still_serves(
 
 
 @pytest.mark.lab
+def test_a_drivers_packages_cross_the_uplink_once(
+    lab: Lab, fleet: Fleet, origin: Origin, depot: str
+) -> None:
+    """Two hosts without a driver at once; NVIDIA's repository is the lab's."""
+    bare_hosts = HOSTS[:2]
+    for name in bare_hosts:
+        bare(lab, name, "bare-1x-rtx3060")
+    repository = fleet.mirrored_driver
+    mirrored(fleet, origin, upstreams={**origin.upstreams, "driver": repository["repository"]})
+    for name in bare_hosts:
+        chat = {"name": "chat", "gpus": [0], "models": [MODEL], "context": 2048}
+        fleet.add(name, chat, driver={"key": repository["key"]})
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    for name in bare_hosts:
+        sources = fleet.sh(name, "cat /etc/apt/sources.list.d/*")
+        assert f"{url(fleet)}/nvidia/cuda/repos/debian12" in sources
+    log = fleet.sh(depot, "cat /var/log/nginx/ollama-fleet-uplink.log")
+    crossed = [(row.split()[1], row.split('"')[1]) for row in log.splitlines() if ".deb " in row]
+    served = fleet.sh(
+        depot, "grep -c '[.]deb HTTP.* 20[06] ' /var/log/nginx/ollama-fleet-mirror.log"
+    )
+    assert crossed and len(crossed) == len(set(crossed))
+    assert int(served) >= 2 * len({path for path, _ in crossed})
+
+
+@pytest.mark.lab
 def test_a_cut_or_wrong_answer_is_never_kept_as_the_whole(
     fleet: Fleet, origin: Origin, depot: str
 ) -> None:
