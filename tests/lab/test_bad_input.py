@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from lab.lab import Lab
+from tests.lab.conftest import HOSTS, MADE
 from tests.lab.fleet import BIN, ROOT, Fleet
 
 CHAT = {"name": "chat", "gpus": [0], "port": 11434}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def present(lab: Lab) -> None:
+    """The host whose address these inventories name; none of them gets as far as changing it."""
+    lab.ensure("t1", HOSTS["t1"])
+    MADE.add("t1")
 
 
 def deploy(inventory: Path, *options: str) -> subprocess.CompletedProcess[str]:
