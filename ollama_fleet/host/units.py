@@ -65,8 +65,10 @@ def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
     warm = [item.warm_unit for item in plan.slices if item.preload]
     units = ("ollama.target", SCRUB_TIMER, *(item.unit for item in plan.slices), *warm)
-    paths = " ".join(path for path, _ in plan.directories)
-    owned = "\n".join(f"{USER} {mode.lstrip('0')} {path}" for path, mode in plan.directories)
+    paths = " ".join(path for path, _, _ in plan.directories)
+    owned = "\n".join(
+        f"{owner} {mode.lstrip('0')} {path}" for path, mode, owner in plan.directories
+    )
     return {
         **HARDWARE_QUESTIONS,
         # What lies at COMMAND may be a large program: only its second line is read.

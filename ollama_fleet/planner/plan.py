@@ -156,15 +156,16 @@ class HostPlan:
         return tuple(model for model in self.models if model not in own)
 
     @property
-    def directories(self) -> tuple[tuple[str, str], ...]:
-        """Its own directories with their modes; all belong to the service user."""
+    def directories(self) -> tuple[tuple[str, str, str], ...]:
+        """Its own directories: path, mode, owner. That of the manifest, by which things are removed as
+        root, is root's; the others are the service user's."""
         models = self.store.path
         return (
-            (STATE_DIR, "0755"),
-            (HOME_DIR, "0700"),
-            (CUDA_CACHE_DIR, "0700"),
-            (models, "0755"),
-            *((f"{models}/{name}", "0755") for name in STORE_FOLDERS),
+            (STATE_DIR, "0755", "root"),
+            (HOME_DIR, "0700", USER),
+            (CUDA_CACHE_DIR, "0700", USER),
+            (models, "0755", USER),
+            *((f"{models}/{name}", "0755", USER) for name in STORE_FOLDERS),
         )
 
     @property

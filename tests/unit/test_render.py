@@ -139,3 +139,5 @@ def test_what_was_put_aside_goes_after_two_weeks() -> None:
     made = [row.split()[1] for row in rows if row[0] == "d"]
     assert len(set(made)) == len(made)
     assert "d /var/lib/ollama/models/quarantine 0755 ollama ollama 14d" in rows
+    # The manifest lies there, by which root removes things.
+    assert "d /var/lib/ollama 0755 root root" in rows
