@@ -13,7 +13,7 @@ import pytest
 
 from lab.lab import Lab
 from tests.lab.fleet import ROOT, Fleet
-from tests.lab.sharing import sharing
+from tests.lab.sharing import one_at_a_time, sharing
 
 # Hosts of the scenarios and their hardware.
 HOSTS = {"t1": "2x-rtx3090", "t2": "1x-rtx3060", "td": "2x-rtx3090"}
@@ -69,9 +69,10 @@ def _take_away(before: set[str]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
-    """The lab with its mirror."""
+    """The lab with its mirror. The first worker makes it, and what this machine needs for it."""
     lab = Lab(ROOT / ".lab")
-    lab.up(["mirror"])
+    with one_at_a_time(ROOT / ".lab/locks"):
+        lab.up(["mirror"])
     MADE.add("mirror")
     return lab
 

@@ -7,6 +7,15 @@ from pathlib import Path
 
 
 @contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """For what workers must not do at the same time, such as installing packages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "tests.first").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def sharing(folder: Path, alone: bool) -> Iterator[None]:
     """Hold the lab: together with others, or `alone`. Who wants to be alone keeps newcomers out
     meanwhile, or it would never be its turn."""
