@@ -20,7 +20,7 @@ from tasks.slices import run_slices
 from tasks.verify import verify
 from tasks.warm import warm_slices
 
-mirror, plan = begin(host)
+mirror, gateway, plan = begin(host)
 # pyinfra does each step on all machines before the next: mirrors serve when hosts begin to fetch.
 if mirror:
     run_mirror(mirror)

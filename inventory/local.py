@@ -1,6 +1,7 @@
 """This very machine, without SSH; it is described in local.yml beside this file."""
 
-from ollama_fleet.inventory import load, mirrors_among
+from ollama_fleet.inventory import gateways_among, load, mirrors_among
 
 hosts = load(__file__)
 mirrors = mirrors_among(hosts)
+gateways = gateways_among(hosts)

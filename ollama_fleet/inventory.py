@@ -21,16 +21,18 @@ from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
 from ollama_fleet.planner.fleet import plan_fleet
+from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
 from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
 from ollama_fleet.release.sums import archive_sums
 from ollama_fleet.sources import sources_at
-from ollama_fleet.spec import Fleet, HostSpec, MirrorSpec, OllamaSpec, SshSpec
+from ollama_fleet.spec import Fleet, GatewayMachineSpec, HostSpec, MirrorSpec, OllamaSpec, SshSpec
 from ollama_fleet.yamlfile import YamlFile
 
 HostTuple = tuple[str, dict[str, Any]]
+Machine = HostSpec | MirrorSpec | GatewayMachineSpec
 
 # A connection may be refused when many start at once (sshd's MaxStartups 10:30:100): tried again after
 # a moment. Few tries, because a dead host costs the whole time limit at each.
@@ -65,29 +67,44 @@ def mirrors_among(hosts: list[HostTuple]) -> list[HostTuple]:
     return [(name, data) for name, data in hosts if "mirror_plan" in data]
 
 
+def gateways_among(hosts: list[HostTuple]) -> list[HostTuple]:
+    """Those of `hosts` that run the gateway: pyinfra's group `gateways`."""
+    return [(name, data) for name, data in hosts if "gateway_plan" in data]
+
+
 def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan and
     the lock file lie; those of mirrors come first."""
     planned = plan_fleet(fleet, previous=read_kept(inventory)).required()
     locked = with_lock(planned.hosts, read_lock(inventory))
     plans = {name: with_digests(plan, str(inventory)) for name, plan in locked.items()}
-    mirrors = mirrors_of(fleet)
-    on_hosts = {mirror.host: mirror for mirror in mirrors.values()}
-    own = [
-        (_pyinfra_name(name, spec), _mirror_data(mirrors[name], spec, fleet, inventory.parent))
+    mirrors, gateways = mirrors_of(fleet), gateways_of(fleet, plans)
+    on_hosts: dict[str, dict[str, Any]] = {name: {} for name in plans}
+    for mirror in mirrors.values():
+        on_hosts.get(mirror.host, {})["mirror_plan"] = mirror
+    for gateway in gateways.values():
+        on_hosts.get(gateway.host, {})["gateway_plan"] = gateway
+    own_mirrors = [
+        _machine("mirror", mirrors[name], spec, fleet, inventory.parent)
         for name, spec in fleet.mirrors.items()
         if name in mirrors and spec.host is None
     ]
-    return own + [
+    own_gateways = [
+        _machine("gateway", gateways[name], spec, fleet, inventory.parent)
+        for name, spec in fleet.gateways.items()
+        if spec.host is None
+    ]
+    hosts = [
         (
             _pyinfra_name(name, spec),
-            _host_data(plans[name], on_hosts.get(name), spec, fleet, inventory.parent),
+            on_hosts[name] | _host_data(plans[name], spec, fleet, inventory.parent),
         )
         for name, spec in fleet.hosts.items()
     ]
+    return own_mirrors + hosts + own_gateways
 
 
-def _pyinfra_name(name: str, spec: HostSpec | MirrorSpec) -> str:
+def _pyinfra_name(name: str, spec: Machine) -> str:
     return "@local" if spec.connection == "local" else name
 
 
@@ -100,27 +117,27 @@ def ollama_settings(fleet: Fleet, spec: HostSpec, directory: Path) -> dict[str, 
     return _ollama_data(said, directory)
 
 
-def _host_data(
-    plan: HostPlan, mirror: MirrorPlan | None, spec: HostSpec, fleet: Fleet, directory: Path
-) -> dict[str, Any]:
+def _host_data(plan: HostPlan, spec: HostSpec, fleet: Fleet, directory: Path) -> dict[str, Any]:
     return {
         "plan": plan,
-        **({"mirror_plan": mirror} if mirror else {}),
         **(ollama_settings(fleet, spec, directory) if plan.removal is None else {}),
         **_reached(plan.host, spec, fleet, directory, f"hosts.{plan.host}"),
     }
 
 
-def _mirror_data(
-    mirror: MirrorPlan, spec: MirrorSpec, fleet: Fleet, directory: Path
-) -> dict[str, Any]:
-    reached = _reached(mirror.name, spec, fleet, directory, f"mirrors.{mirror.name}")
-    return {"mirror_plan": mirror, **reached}
+def _machine(
+    kind: str,
+    plan: MirrorPlan | GatewayPlan,
+    spec: MirrorSpec | GatewayMachineSpec,
+    fleet: Fleet,
+    directory: Path,
+) -> HostTuple:
+    """A machine that is no host: a mirror's or a gateway's own."""
+    reached = _reached(plan.name, spec, fleet, directory, f"{kind}s.{plan.name}")
+    return _pyinfra_name(plan.name, spec), {f"{kind}_plan": plan, **reached}
 
 
-def _reached(
-    name: str, spec: HostSpec | MirrorSpec, fleet: Fleet, directory: Path, where: str
-) -> dict[str, Any]:
+def _reached(name: str, spec: Machine, fleet: Fleet, directory: Path, where: str) -> dict[str, Any]:
     """How pyinfra gets to a machine, and to root there."""
     ssh = _over(fleet.ssh, spec.ssh)
     data = _ssh_data(name, spec, ssh, directory, where) if spec.connection == "ssh" else {}
@@ -158,7 +175,7 @@ def _sums(path: Path, archive: str) -> dict[str, str]:
 
 
 def _ssh_data(
-    name: str, spec: HostSpec | MirrorSpec, ssh: SshSpec, directory: Path, where: str
+    name: str, spec: Machine, ssh: SshSpec, directory: Path, where: str
 ) -> dict[str, Any]:
     data: dict[str, Any] = {
         "ssh_hostname": spec.address or name,

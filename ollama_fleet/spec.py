@@ -13,6 +13,7 @@ from ollama_fleet import catalogue
 from ollama_fleet.spec_custom import CustomModelSpec
 from ollama_fleet.spec_delivery import DownloadsSpec, ModelsSpec
 from ollama_fleet.spec_fleet_rules import fleet_rules
+from ollama_fleet.spec_gateway import GatewayMachineSpec, GatewaySpec, fleet_gateway_rules
 from ollama_fleet.spec_mirrors import MirrorChoice, MirrorSpec, fleet_mirror_rules
 from ollama_fleet.spec_nvidia import (
     DrainTimeout,
@@ -46,6 +47,8 @@ __all__ = [
     "FIRST_SLICE_PORT",
     "CatalogueSpec",
     "Fleet",
+    "GatewayMachineSpec",
+    "GatewaySpec",
     "GpuSpec",
     "HostSpec",
     "MigSpec",
@@ -161,6 +164,12 @@ class Fleet(Spec):
         default={}, description="Machines through which the hosts fetch everything, by name."
     )
     mirror: MirrorChoice = None
+    gateway: GatewaySpec | None = Field(
+        None, description="One address for the whole fleet; default: slices stay on loopback."
+    )
+    gateways: dict[HostName, GatewayMachineSpec] = Field(
+        default={}, description="Machines that run it, by name; default: the only host."
+    )
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None
@@ -186,6 +195,7 @@ class Fleet(Spec):
     def _rules(self) -> "Fleet":
         fleet_rules(self)
         fleet_mirror_rules(self)
+        fleet_gateway_rules(self)
         return self
 
 

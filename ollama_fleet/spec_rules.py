@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 FIRST_RESERVED_PORT = 49152
 FIRST_SLICE_PORT = 11434
 LOADER_PORT = 11433
-RESERVED_NAMES = {"loader", "devices", "scrub", "fetch-models", "fetch-release"}
+RESERVED_NAMES = {
+    *("loader", "devices", "scrub", "fetch-models", "fetch-release"),
+    *("gateway", "balancer", "hop", "health"),
+}
 # ollama-warm-chat.service loads the models of the slice chat.
 WARM_PREFIX = "warm-"
 

@@ -9,6 +9,7 @@ from pyinfra.api.exceptions import PyinfraError
 from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import plan_host
+from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.planner.plan import HostPlan, Release, Removal
 from ollama_fleet.problems import InputError
@@ -26,16 +27,17 @@ class BadInventoryError(PyinfraError):
     """Host data that no plan can be made of; pyinfra prints it without a traceback."""
 
 
-def begin(host: Host) -> tuple[MirrorPlan | None, HostPlan | None]:
-    """Tune the connection and return what the machine is to be: a mirror, a host with slices, or both.
+def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan | None]:
+    """Tune the connection and return what the machine is to be: a mirror, a gateway, a host with slices,
+    or several of them.
 
     Raises BadInventoryError for all hosts.
     """
     tune_connection(host)
-    mirror = host.data.get("mirror_plan")
-    if mirror and not host.data.get("plan"):
-        return mirror, None
-    return mirror, _host_plan(host)
+    mirror, gateway = host.data.get("mirror_plan"), host.data.get("gateway_plan")
+    if (mirror or gateway) and not host.data.get("plan"):
+        return mirror, gateway, None
+    return mirror, gateway, _host_plan(host)
 
 
 def _host_plan(host: Host) -> HostPlan:

@@ -91,8 +91,9 @@ class Fleet:
         (self.folder / "test.yml").write_text(yaml.safe_dump(content, sort_keys=False))
         script = self.folder / "test.py"
         script.write_text(
-            "from ollama_fleet.inventory import load, mirrors_among\n\n"
+            "from ollama_fleet.inventory import gateways_among, load, mirrors_among\n\n"
             "hosts = load(__file__)\nmirrors = mirrors_among(hosts)\n"
+            "gateways = gateways_among(hosts)\n"
         )
         return script
 

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "spec_delivery": {"spec_rules", "spec_servers"},
     "spec_ssh": {"spec_servers"},
     "spec_mirrors": {"sources", "spec", "spec_rules", "spec_servers", "spec_ssh"},
+    "spec_gateway": {"spec", "spec_rules", "spec_servers", "spec_ssh"},
     "spec_custom": {"spec_rules", "spec_servers"},
     "spec_custom_rules": {"catalogue", "spec", "spec_known", "spec_rules"},
     "spec_nvidia": {"spec_nvidia_rules", "spec_servers"},
@@ -39,8 +40,8 @@ MAY_IMPORT = {
     },
     "spec": {
         *("catalogue", "spec_fleet_rules", "spec_rules", "spec_servers"),
-        *("spec_custom", "spec_delivery", "spec_mirrors", "spec_nvidia", "spec_nvidia_rules"),
-        *("spec_ollama", "spec_removal", "spec_ssh"),
+        *("spec_custom", "spec_delivery", "spec_gateway", "spec_mirrors", "spec_nvidia"),
+        *("spec_nvidia_rules", "spec_ollama", "spec_removal", "spec_ssh"),
     },
     "spec_removal": {"spec", "spec_rules", "spec_servers"},
     "layout_files": {"catalogue", "mig", "problems", "spec", "spec_known", "yamlfile"},
@@ -60,7 +61,7 @@ MAY_IMPORT = {
     "draining": set(),
     "driver": {"catalogue", "draining", "hardware", "planner", "questions", "templating"},
     "planner": {
-        *("catalogue", "hardware", "problems", "sources", "vram", "yamlfile"),
+        *("catalogue", "hardware", "problems", "sources", "speed", "vram", "yamlfile"),
         *("spec", "spec_custom", "spec_known", "spec_mirrors", "spec_nvidia", "spec_rules"),
         *("spec_servers", "spec_warm_rules"),
     },
