@@ -4,23 +4,16 @@ Frozen values; `gateways_of` and `hop_of` make them of an inventory. They say wh
 it is done.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ollama_fleet.catalogue import Model, find_gpu, find_model
-from ollama_fleet.planner.memory import GpuMemory
+from ollama_fleet.planner.model_pools import ModelPool, parallel_of, pools_of
 from ollama_fleet.planner.provision import Provision
-from ollama_fleet.spec_known import full_model_name
-from ollama_fleet.speed import decode_speed
 
 if TYPE_CHECKING:
-    from ollama_fleet.planner.plan import HostPlan, SlicePlan
+    from ollama_fleet.planner.plan import HostPlan
     from ollama_fleet.spec import Fleet, GatewaySpec
-
-# HAProxy's weights.
-MOST, UNKNOWN_SPEED = 256, 100
 
 
 @dataclass(frozen=True)
@@ -40,28 +33,6 @@ class Upstream:
     def name(self) -> str:
         """Its name in the balancer, in the access log and for the host's nginx."""
         return f"{self.host}.{self.slice}"
-
-
-@dataclass(frozen=True)
-class Member:
-    """A slice in a pool; `weight` (1 to 256) is its estimated speed against the pool's fastest."""
-
-    upstream: str
-    parallel: int
-    weight: int
-
-
-@dataclass(frozen=True)
-class ModelPool:
-    """All slices that serve one model; `model` is its full name, with the tag."""
-
-    model: str
-    members: tuple[Member, ...]
-
-    @property
-    def name(self) -> str:
-        """Its name in the balancer."""
-        return f"model.{plain_name(self.model)}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +102,7 @@ def gateways_of(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, Ga
     if spec is None:
         return {}
     upstreams = tuple(_upstreams(fleet, plans))
-    pools = tuple(_pools(plans))
+    pools = tuple(pools_of(plans))
     return {
         name: _plan(name, host, address, fleet, spec, upstreams, pools)
         for name, (host, address) in _machines(fleet).items()
@@ -156,11 +127,6 @@ def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:
         busy_timeout_s=spec.health.busy_timeout_s,
         read_timeout_s=spec.read_timeout_s,
     )
-
-
-def plain_name(text: str) -> str:
-    """`text` as a name in the balancer's configuration; different texts stay different."""
-    return re.sub(r"[^A-Za-z0-9.-]", lambda found: f"_{ord(found.group()):02x}", text)
 
 
 def _machines(fleet: "Fleet") -> dict[str, tuple[str, str]]:
@@ -209,60 +175,6 @@ def _upstreams(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> Iterator[Upst
     for name, plan in plans.items():
         if plan.removal is None:
             for item in plan.slices:
-                yield Upstream(name, item.name, fleet.hosts[name].address or name, _parallel(item))
-
-
-def _pools(plans: Mapping[str, "HostPlan"]) -> Iterator[ModelPool]:
-    """One pool per model, in the order of the models' names."""
-    found: dict[str, list[tuple[str, int, float | None]]] = {}
-    for name, plan in plans.items():
-        for item in plan.slices if plan.removal is None else ():
-            for model in map(full_model_name, item.models):
-                speed = _tokens_per_s(model, item, plan.memory)
-                found.setdefault(model, []).append((f"{name}.{item.name}", _parallel(item), speed))
-    for model in sorted(found):
-        rows = found[model]
-        weights = _weights([speed for _, _, speed in rows])
-        yield ModelPool(
-            model,
-            tuple(
-                Member(upstream, parallel, weight)
-                for (upstream, parallel, _), weight in zip(rows, weights, strict=True)
-            ),
-        )
-
-
-def _weights(speeds: Sequence[float | None]) -> list[int]:
-    """Of slices in one pool; alike where one's speed is unknown."""
-    known = [speed for speed in speeds if speed]
-    if len(known) < len(speeds):
-        return [UNKNOWN_SPEED] * len(speeds)
-    return [max(1, round(MOST * speed / max(known))) for speed in known]
-
-
-def _tokens_per_s(model: str, item: "SlicePlan", memory: Iterable[GpuMemory]) -> float | None:
-    """Estimated decode speed on the slice's GPUs; None where model or GPU are unknown."""
-    own = [entry for entry in memory if entry.owner == item.name]
-    try:
-        shape = find_model(model.removesuffix(":latest"))
-        speeds = [_speed_on(shape, entry, len(own)) for entry in own]
-    except LookupError:
-        return None
-    return min(speeds, default=None)
-
-
-def _speed_on(model: Model, entry: GpuMemory, gpus: int) -> float:
-    name, profile = split_profile(entry.card)
-    card = find_gpu(name)
-    share = card.mig_profile(profile).memory_share if profile else 1.0
-    return decode_speed(model, card, gpus=gpus, share=share).tokens_per_s
-
-
-def split_profile(card: str) -> tuple[str, str | None]:
-    """`A100-SXM4-40GB 3g.20gb` as card and MIG profile; None for a whole card."""
-    name, _, last = card.rpartition(" ")
-    return (name, last) if re.fullmatch(r"[1-7]g\.[0-9]+gb\S*", last) else (card, None)
-
-
-def _parallel(item: "SlicePlan") -> int:
-    return int(item.environment["OLLAMA_NUM_PARALLEL"])
+                yield Upstream(
+                    name, item.name, fleet.hosts[name].address or name, parallel_of(item)
+                )

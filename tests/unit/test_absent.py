@@ -92,7 +92,7 @@ def host(plan: HostPlan | None = None, **data: Any) -> Any:
 
 
 def begun(host: Any) -> HostPlan:
-    _, plan = session.begin(host)
+    _, _, plan = session.begin(host)
     assert plan
     return plan
 
