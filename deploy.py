@@ -10,6 +10,7 @@ from pyinfra import host
 from ollama_fleet.host.session import begin
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
+from tasks.gateway import open_hop, run_gateway
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
@@ -24,6 +25,9 @@ mirror, gateway, plan = begin(host)
 # pyinfra does each step on all machines before the next: mirrors serve when hosts begin to fetch.
 if mirror:
     run_mirror(mirror)
+# Slices that go get nothing new before they do.
+if gateway:
+    run_gateway(gateway)
 if plan:
     remove_everything(plan)  # where `state: absent`; all other steps are for the rest
     preflight(plan)
@@ -34,6 +38,7 @@ if plan:
     match_gpus(plan)
     container_toolkit(plan)
     install_ollama(plan)
+    open_hop(plan)
     # Slices may stop for it: all that can fail elsewhere comes before, and their start right after.
     partition_gpus(plan)
     run_slices(plan)

@@ -154,7 +154,9 @@ done; true""",
     "driver.kept": f"[ ! -e {KEPT} ] || echo {KEPT}",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
-    "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-fetch-* | ollama-warm-*) ;; "
+    "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-fetch-* | ollama-warm-* | "
+    "ollama-gateway.* | ollama-balancer.* | ollama-hop.* | ollama-health.* | ollama-firewall.* | "
+    "ollama-address.*) ;; "
     'ollama-*) echo "$unit" ;; esac; done',
     "driver.free": "df -Pm /boot / /var 2>/dev/null; true",
 }

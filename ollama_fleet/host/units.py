@@ -20,6 +20,7 @@ from ollama_fleet.convergence import (
 )
 from ollama_fleet.draining import PENDING_DIR
 from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
+from ollama_fleet.gateway.places import OF_GATEWAY, OF_HOP, is_cared_for
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, ask, no_answer
 from ollama_fleet.host.converge import converge_script
@@ -53,6 +54,7 @@ OWNED = (
     PROFILE,
     SLICE_COMMAND,
     SLICES_FILE,
+    *(path for path in (*OF_HOP, *OF_GATEWAY) if not path.startswith(UNIT_DIR)),
 )
 UNIT_PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload"),
@@ -148,7 +150,8 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         return
     found, left = read_found(answers), leftovers(answers, bound)
     # Who was handed what is not its own starts anew, as if a run had not got so far.
-    found = replace(found, interrupted=found.interrupted | left.keys())
+    ours = {path: file for path, file in found.files.items() if not is_cared_for(plan, path)}
+    found = replace(found, files=ours, interrupted=found.interrupted | left.keys())
     wanted = render_host(plan, bound, hardware)
     if answers["command"].text == OTHER and COMMAND not in found.files:
         wanted = _without_command(wanted)

@@ -15,6 +15,7 @@ from ollama_fleet.mirrors.nginx import (
     mirror_file,
 )
 from ollama_fleet.mirrors.state import MirrorState
+from ollama_fleet.packaging import install_packages
 from ollama_fleet.planner.mirror import MirrorPlan
 from ollama_fleet.templating import HostFile
 
@@ -88,7 +89,6 @@ def change_steps(mirror: MirrorPlan, state: MirrorState) -> list[Step]:
         and state.cache_mib is not None
     ):
         return []
-    packages = _PACKAGES[state.packager or "apt"].format(packages=" ".join(state.missing_packages))
     prepare = _PREPARE.format(
         folder=mirror.cache_path.rpartition("/")[0],
         configuration=CONFIGURATION,
@@ -98,34 +98,13 @@ def change_steps(mirror: MirrorPlan, state: MirrorState) -> list[Step]:
             for name in MODULES
         ),
     )
-    install = [packages] if state.missing_packages else []
+    install = install_packages(state.packager, state.missing_packages)
     return [*install, prepare, file, _APPLY]
 
 
 def _as_found(file: HostFile) -> tuple[str, str]:
     return file.mode.lstrip("0"), hashlib.sha256(file.text.encode()).hexdigest()
 
-
-# Masked, so that a new nginx does not start with its welcome page on port 80, which may be taken; what
-# the package manager says of that is shown only when it fails.
-_INSTALL = """say 'installing {packages}'
-case ' {packages} ' in *' nginx '*) new=1; systemctl -q mask --runtime nginx 2>/dev/null ;; *) new= ;; esac
-said=$(mktemp)
-trap 'rm -f "$said"; [ -z "$new" ] || systemctl -q unmask --runtime nginx' EXIT
-%s || fail "cannot install {packages}: $(tail -n 5 "$said")"
-rm -f "$said"
-[ -z "$new" ] || {{
-    systemctl -q unmask --runtime nginx
-    rm -f /etc/nginx/sites-enabled/default
-}}"""
-_PACKAGES = {
-    "apt": _INSTALL
-    % """apt-get -qq update -o Acquire::Retries=3 ||
-    say "apt could not read all of the machine's lists; going on with those that it could"
-apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \\
-    --no-install-recommends install {packages} >"$said" 2>&1""",
-    "dnf": _INSTALL % """dnf -q -y install {packages} >"$said" 2>&1""",
-}
 
 _PREPARE = """
 conf={configuration}

@@ -74,7 +74,9 @@ MAY_IMPORT = {
     "client": {"planner", "templating"},
     "render": {"client", "hardware", "mig", "planner", "render_store", "templating", "warm"},
     "convergence": {"render", "templating"},
-    "mirrors": {"catalogue", "planner", "questions", "sources", "templating"},
+    "mirrors": {"catalogue", "packaging", "planner", "questions", "sources", "templating"},
+    "packaging": set(),
+    "gateway": {"catalogue", "packaging", "planner", "questions", "templating"},
     "checks": {
         *("catalogue", "containers", "driver", "gpu_settings", "hardware", "mig"),
         *("mirrors", "planner", "questions", "sources", "speed", "store", "warm"),

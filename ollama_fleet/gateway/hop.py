@@ -1,0 +1,139 @@
+"""A host's part of the gateway: the nginx through which gateways reach its slices, and their health."""
+
+import hashlib
+
+from ollama_fleet.gateway import places
+from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.packages import NGINX
+from ollama_fleet.gateway.service import Service
+from ollama_fleet.planner.plan import TARGET, HostPlan, SlicePlan
+from ollama_fleet.planner.plan import USER as OLLAMA_USER
+from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
+
+# Requests that run when the hop stops may end.
+STOP_S = 60
+
+
+def hop_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
+    """Every file of the hop and of the health watch; none where there is no gateway."""
+    if plan.hop is None:
+        return []
+    return [
+        sysusers_file(),
+        HostFile(places.HOP_CONF, configuration(plan, machine)),
+        HostFile(f"{UNIT_DIR}/{places.HOP_UNIT}", _hop_unit()),
+        *_health_files(plan),
+    ]
+
+
+def sysusers_file() -> HostFile:
+    """The account of everything that is the gateway's."""
+    text = render("gateway/sysusers.conf.j2", marker=MARKER, user=places.USER)
+    return HostFile(places.SYSUSERS, text)
+
+
+def configuration(plan: HostPlan, machine: Machine) -> str:
+    """The hop's nginx.conf; `places.STATUS_PATH` of the running one answers with its digest."""
+    return _configuration(plan, machine, configuration_digest(plan, machine))
+
+
+def configuration_digest(plan: HostPlan, machine: Machine) -> str:
+    """What a hop that has this configuration in force answers."""
+    return hashlib.sha256(_configuration(plan, machine, "").encode()).hexdigest()
+
+
+def _configuration(plan: HostPlan, machine: Machine, digest: str) -> str:
+    assert plan.hop
+    return render(
+        "gateway/hop.nginx.j2",
+        marker=MARKER,
+        host=plan.host,
+        run_dir=places.HOP_RUN_DIR,
+        socket=places.HOP_SOCKET,
+        slices=[(f"{plan.host}.{item.name}", item.name, item.port) for item in plan.slices],
+        listen=_listen(plan.hop.listen_port, machine),
+        tls_dir=places.HOP_TLS,
+        status_path=places.STATUS_PATH,
+        health_path=places.HEALTH_PATH,
+        health_dir=places.HEALTH_DIR,
+        drained_now=places.DRAINED_NOW,
+        drained_long=places.DRAINED_LONG,
+        digest=digest,
+        read_timeout_s=plan.hop.read_timeout_s,
+    )
+
+
+def _listen(port: int | None, machine: Machine) -> list[str]:
+    if port is None:
+        return []
+    return [str(port), *([f"[::]:{port}"] if machine.has_ipv6 else [])]
+
+
+def _hop_unit() -> str:
+    return render(
+        "gateway/ollama-hop.service.j2",
+        marker=MARKER,
+        user=places.USER,
+        nginx=NGINX,
+        configuration=places.HOP_CONF,
+        socket=places.HOP_SOCKET,
+        stop_s=STOP_S,
+    )
+
+
+def _health_files(plan: HostPlan) -> list[HostFile]:
+    assert plan.hop
+    unit, hop = places.HEALTH_UNIT, plan.hop
+    script = render(
+        "gateway/ollama-health.sh.j2",
+        job=places.HEALTH_JOB,
+        run_dir=places.HEALTH_DIR,
+        drained_now=places.DRAINED_NOW,
+        drained_long=places.DRAINED_LONG,
+        every_s=hop.every_s,
+        timeout_s=hop.timeout_s,
+        busy_timeout_s=hop.busy_timeout_s,
+    )
+    text = render(
+        "gateway/ollama-health.service.j2",
+        marker=MARKER,
+        target=TARGET,
+        user=OLLAMA_USER,
+        script=places.HEALTH_SCRIPT,
+        directory=places.HEALTH_DIR.removeprefix("/run/"),
+    )
+    job = "".join(
+        f"{item.name} {item.port} {'ask' if _stays_in_memory(item) else '-'}\n"
+        for item in plan.slices
+    )
+    return [
+        HostFile(places.HEALTH_JOB, f"# {MARKER}.\n{job}", restarts=unit),
+        HostFile(places.HEALTH_SCRIPT, script, mode="0755", restarts=unit),
+        HostFile(f"{UNIT_DIR}/{unit}", text, restarts=unit),
+    ]
+
+
+def _stays_in_memory(item: SlicePlan) -> bool:
+    """Asking a slice that lets its models go would keep them."""
+    return item.environment["OLLAMA_KEEP_ALIVE"].startswith("-")
+
+
+def hop_services(plan: HostPlan, machine: Machine) -> list[Service]:
+    """The hop's nginx and the health watch."""
+    unit = f"{UNIT_DIR}/{places.HOP_UNIT}"
+    files = {file.path: file for file in hop_files(plan, machine)}
+    return [
+        Service(
+            places.HOP_UNIT,
+            configuration=(files[places.HOP_CONF],),
+            others=(files[unit],),
+            digest=configuration_digest(plan, machine),
+            asks=f"curl --noproxy '*' -fsS --max-time 5 --unix-socket {places.HOP_SOCKET} "
+            f"http://localhost{places.STATUS_PATH}",
+        ),
+        Service(
+            places.HEALTH_UNIT,
+            configuration=(),
+            others=tuple(_health_files(plan)),
+        ),
+    ]

@@ -1,0 +1,48 @@
+"""What the gateway's programs are called, and which packages bring them."""
+
+from collections.abc import Mapping
+
+from ollama_fleet.catalogue.distribution import words_of
+from ollama_fleet.questions import Answers
+
+NGINX, HAPROXY = "/usr/sbin/nginx", "/usr/sbin/haproxy"
+MODULE = "ngx_http_js_module.so"
+MODULE_DIRS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
+# What has to be there, as shell that fails without it, and the package that brings it, by packager.
+HOP = {
+    f"[ -x {NGINX} ]": {"apt": "nginx", "dnf": "nginx"},
+    "command -v curl": {"apt": "curl", "dnf": "curl"},
+}
+GATEWAY = {
+    **HOP,
+    " || ".join(f"[ -e {folder}/{MODULE} ]" for folder in MODULE_DIRS): {
+        "apt": "libnginx-mod-http-js",
+        "dnf": "nginx-module-njs",
+    },
+    f"[ -x {HAPROXY} ]": {"apt": "haproxy", "dnf": "haproxy"},
+    "command -v socat": {"apt": "socat", "dnf": "socat"},
+    "command -v logrotate": {"apt": "logrotate", "dnf": "logrotate"},
+}
+
+
+def missing_question(needed: Mapping[str, Mapping[str, str]]) -> str:
+    """Prints the packager, then a package per line that has to be installed."""
+    words = "|".join(words_of("dnf"))
+    lines = [
+        f"({test}) >/dev/null 2>&1 || case $packager in dnf) echo {names['dnf']} ;; "
+        f"*) echo {names['apt']} ;; esac"
+        for test, names in needed.items()
+    ]
+    return "\n".join(
+        [
+            f"packager=apt; ! grep -qE '^ID(_LIKE)?=.*({words})' /etc/os-release || packager=dnf",
+            "echo $packager",
+            *lines,
+        ]
+    )
+
+
+def read_missing(answers: Answers, name: str) -> tuple[str, tuple[str, ...]]:
+    """Packager, and the packages that are missing."""
+    packager, *packages = [*answers[name].lines, "apt"][:1] + answers[name].lines[1:]
+    return packager, tuple(packages)

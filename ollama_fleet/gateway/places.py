@@ -1,0 +1,56 @@
+"""Where everything of the gateway lies on its machines and on hosts, by name."""
+
+from ollama_fleet.planner.plan import PREFIX, STATE_DIR, HostPlan
+from ollama_fleet.templating import UNIT_DIR
+
+USER = "ollama-gateway"
+GATEWAY_UNIT = "ollama-gateway.service"
+BALANCER_UNIT = "ollama-balancer.service"
+HOP_UNIT = "ollama-hop.service"
+HEALTH_UNIT = "ollama-health.service"
+
+GATEWAY_DIR = "/etc/ollama/gateway"
+GATEWAY_TLS = f"{GATEWAY_DIR}/tls"
+NGINX_CONF = f"{GATEWAY_DIR}/nginx.conf"
+BALANCER_CONF = f"{GATEWAY_DIR}/balancer.cfg"
+RUN_DIR = "/run/ollama-gateway"
+POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
+ADMIN_SOCKET = f"{RUN_DIR}/admin.sock"
+STATUS_SOCKET = f"{RUN_DIR}/status.sock"
+LOG_DIR = "/var/log/ollama-gateway"
+
+HOP_DIR = "/etc/ollama/hop"
+HOP_TLS = f"{HOP_DIR}/tls"
+HOP_CONF = f"{HOP_DIR}/nginx.conf"
+HOP_RUN_DIR = "/run/ollama-hop"
+HOP_SOCKET = f"{HOP_RUN_DIR}/hop.sock"
+HEALTH_SCRIPT = f"{PREFIX}/libexec/ollama-health"
+HEALTH_JOB = f"{HOP_DIR}/health"
+HEALTH_DIR = "/run/ollama-health"
+HEALTH_PATH = "/fleet/health"
+STATUS_PATH = "/fleet/configuration"
+
+# A slice named in one of them gets no new requests. What a deploy puts there is gone after a reboot.
+DRAINED_NOW = "/run/ollama-drained"
+DRAINED_LONG = f"{STATE_DIR}/drained"
+
+SYSUSERS = "/etc/sysusers.d/ollama-gateway.conf"
+LOGROTATE = "/etc/logrotate.d/ollama-gateway"
+
+# Files with our marker that the gateway's own steps write and compare.
+OF_HOP = (
+    *(f"{UNIT_DIR}/{unit}" for unit in (HOP_UNIT, HEALTH_UNIT)),
+    *(HOP_CONF, HEALTH_JOB, HEALTH_SCRIPT),
+)
+OF_GATEWAY = (
+    *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
+    *(NGINX_CONF, BALANCER_CONF, LOGROTATE),
+)
+
+
+def is_cared_for(plan: HostPlan, path: str) -> bool:
+    """Whether a file is compared by another step than that of the slices. The gateway's of a host that
+    has none any more are not: they go."""
+    if plan.hop is None:
+        return False
+    return path in OF_HOP or (plan.hop.is_gateway and path in OF_GATEWAY)

@@ -1,0 +1,181 @@
+"""The gateway and each host's part of it: programs, services in force, and the proof."""
+
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.state import StateStage
+
+from ollama_fleet.gateway import prepare
+from ollama_fleet.gateway.gateway import common_files, gateway_services
+from ollama_fleet.gateway.hop import hop_services
+from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.packages import MODULE, MODULE_DIRS
+from ollama_fleet.gateway.service import Service, Step, questions, read_found, service_steps
+from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.questions import Answers
+from ollama_fleet.templating import HostFile
+
+MACHINE_QUESTIONS = {
+    "gateway.ipv6": "[ -e /proc/net/if_inet6 ]",
+    "gateway.modules": f"for place in {' '.join(MODULE_DIRS)}; do "
+    f'[ ! -e "$place/{MODULE}" ] || echo "$place"; done',
+}
+ROOT_QUESTIONS = {"gateway.user": "id -u", "gateway.systemd": "[ -d /run/systemd/system ]"}
+
+
+def asked(plan: HostPlan) -> dict[str, str]:
+    """What to ask a host about its part; preflight asks it ahead."""
+    if plan.hop is None:
+        return {}
+    services = hop_services(plan, Machine())
+    return {
+        **prepare.questions(prepare.HOP),
+        **MACHINE_QUESTIONS,
+        **questions("hop", services, []),
+    }
+
+
+def gateway_asked(gateway: GatewayPlan) -> dict[str, str]:
+    """What to ask a gateway's machine."""
+    services = gateway_services(gateway, Machine())
+    return {
+        **ROOT_QUESTIONS,
+        **prepare.questions(prepare.GATEWAY),
+        **MACHINE_QUESTIONS,
+        **questions("gateway", services, common_files()),
+    }
+
+
+@operation()
+def hop_ready(plan: HostPlan) -> Generator[Any, None, None]:
+    """
+    Ensure a host has what its part of the gateway needs: packages, account, folders.
+
+    + plan: what the host is to become
+
+    **Example:**
+
+    .. code:: python
+
+        hop_ready(name="Install what the hop needs", plan=plan)
+    """
+    yield from _prepared(prepare.HOP, asked(plan), plan.provision.environment)
+
+
+@operation()
+def gateway_ready(gateway: GatewayPlan) -> Generator[Any, None, None]:
+    """
+    Ensure a machine has what a gateway needs: packages, account, folders.
+
+    + gateway: what it is to be
+
+    **Example:**
+
+    .. code:: python
+
+        gateway_ready(name="Install what the gateway needs", gateway=gateway)
+    """
+    yield from _prepared(prepare.GATEWAY, gateway_asked(gateway), gateway.environment)
+
+
+@operation()
+def hop_serves(plan: HostPlan) -> Generator[Any, None, None]:
+    """
+    Ensure gateways reach the host's slices, and hear how they are.
+
+    A changed configuration is reloaded; requests that run go on.
+
+    + plan: what the host is to become
+
+    **Example:**
+
+    .. code:: python
+
+        hop_serves(name="Let gateways reach the slices", plan=plan)
+    """
+    wanted = asked(plan)
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
+        yield no_answer()
+        return
+    services = hop_services(plan, _machine(answers))
+    yield from _serves("hop", services, [], answers, f"gateways reach {len(plan.slices)} slices")
+
+
+@operation()
+def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
+    """
+    Ensure this machine answers for the whole fleet.
+
+    A changed configuration is reloaded; requests that run go on.
+
+    + gateway: what it is to be
+
+    **Example:**
+
+    .. code:: python
+
+        gateway_serves(name="Run the gateway", gateway=gateway)
+    """
+    wanted = gateway_asked(gateway)
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
+        yield no_answer()
+        return
+    services = gateway_services(gateway, _machine(answers))
+    told = f"gateway {gateway.name} serves {len(gateway.pools)} models"
+    yield from _serves("gateway", services, common_files(), answers, told)
+
+
+def _prepared(
+    part: prepare.Part, wanted: dict[str, str], environment: Any
+) -> Generator[Any, None, None]:
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
+        yield no_answer()
+        return
+    if wrong := _problems(answers):
+        if host.state.current_stage == StateStage.Prepare:
+            fail_host(host.state, host, wrong)  # says it now: a dry run never gets to the failing
+        yield FunctionCommand(fail_host, (wrong,), {})
+    elif steps := prepare.prepare_steps(part, prepare.read_prepared(part, answers)):
+        yield Script(change_script(_texts(steps), environment))
+    else:
+        host.noop("everything is there")
+
+
+def _problems(answers: Answers) -> list[str]:
+    found = []
+    if "gateway.user" in answers and answers["gateway.user"].text.strip() != "0":
+        found.append("not root on this machine; log in as root or set `ssh: {sudo: true}`")
+    if "gateway.systemd" in answers and answers["gateway.systemd"].code:
+        found.append("systemd is not running; the gateway's parts are systemd units")
+    return found
+
+
+def _serves(
+    prefix: str,
+    services: list[Service],
+    files: list[HostFile],
+    answers: Answers,
+    told: str,
+) -> Generator[Any, None, None]:
+    found = read_found(prefix, services, answers)
+    if steps := service_steps(services, files, found):
+        yield Script(change_script(_texts(steps)))
+    else:
+        host.noop(told)
+
+
+def _texts(steps: list[Step]) -> list[str]:
+    return [put_file(step) if isinstance(step, HostFile) else step for step in steps]
+
+
+def _machine(answers: Answers) -> Machine:
+    folders = [*answers["gateway.modules"].lines, MODULE_DIRS[0]]
+    return Machine(modules_dir=folders[0], has_ipv6=answers["gateway.ipv6"].code == 0)

@@ -1,0 +1,23 @@
+"""One address for the whole fleet: the gateway's machines, and each host's part."""
+
+from pyinfra.api import deploy
+
+from ollama_fleet.host.gateway import gateway_ready, gateway_serves, hop_ready, hop_serves
+from ollama_fleet.host.steps import step
+from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.planner.plan import HostPlan
+
+
+@deploy("Gateway")
+def run_gateway(gateway: GatewayPlan) -> None:
+    """Answer for the slices that are planned: those that go get nothing new before they do."""
+    gateway_ready(name="Install what the gateway needs", gateway=gateway)
+    gateway_serves(name="Run the gateway", gateway=gateway)
+
+
+@step("Hop")
+def open_hop(plan: HostPlan) -> None:
+    """Let gateways reach the host's slices, which stay on loopback."""
+    if plan.hop:
+        hop_ready(name="Install what the hop needs", plan=plan)
+        hop_serves(name="Let gateways reach the slices", plan=plan)
