@@ -10,7 +10,7 @@ from pyinfra import host
 from ollama_fleet.host.session import begin
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
-from tasks.gateway import open_hop, run_gateway
+from tasks.gateway import open_hop, prove_gateway, run_gateway
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
@@ -46,3 +46,5 @@ if plan:
     warm_slices(plan)
     verify(plan)
     remove_old_ollama(plan)
+if gateway:
+    prove_gateway(gateway)

@@ -20,6 +20,7 @@ from ollama_fleet.file_digests import with_digests
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
+from ollama_fleet.planner.absent import absent_machine
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
 from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
@@ -85,12 +86,12 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     for gateway in gateways.values():
         on_hosts.get(gateway.host, {})["gateway_plan"] = gateway
     own_mirrors = [
-        _machine("mirror", mirrors[name], spec, fleet, inventory.parent)
+        _machine("mirror", name, mirrors[name], spec, fleet, inventory.parent)
         for name, spec in fleet.mirrors.items()
         if name in mirrors and spec.host is None
     ]
     own_gateways = [
-        _machine("gateway", gateways[name], spec, fleet, inventory.parent)
+        _machine("gateway", name, gateways.get(name), spec, fleet, inventory.parent)
         for name, spec in fleet.gateways.items()
         if spec.host is None
     ]
@@ -127,14 +128,16 @@ def _host_data(plan: HostPlan, spec: HostSpec, fleet: Fleet, directory: Path) ->
 
 def _machine(
     kind: str,
-    plan: MirrorPlan | GatewayPlan,
+    name: str,
+    plan: MirrorPlan | GatewayPlan | None,
     spec: MirrorSpec | GatewayMachineSpec,
     fleet: Fleet,
     directory: Path,
 ) -> HostTuple:
-    """A machine that is no host: a mirror's or a gateway's own."""
-    reached = _reached(plan.name, spec, fleet, directory, f"{kind}s.{plan.name}")
-    return _pyinfra_name(plan.name, spec), {f"{kind}_plan": plan, **reached}
+    """A machine that is no host: a mirror's or a gateway's own; without a plan it is given up."""
+    reached = _reached(name, spec, fleet, directory, f"{kind}s.{name}")
+    planned = {f"{kind}_plan": plan} if plan else {"plan": absent_machine(name)}
+    return _pyinfra_name(name, spec), {**planned, **reached}
 
 
 def _reached(name: str, spec: Machine, fleet: Fleet, directory: Path, where: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from ollama_fleet.spec_removal import State
 from ollama_fleet.spec_rules import rule_broken
 from ollama_fleet.spec_servers import Port, Spec
 from ollama_fleet.spec_ssh import Address, Connection, Ssh, SshSpec
@@ -110,6 +111,7 @@ class GatewayMachineSpec(Spec):
     )
     address: Address = None
     connection: Connection = "ssh"
+    state: State = "present"
     ssh: Ssh = SshSpec()
 
 
@@ -173,11 +175,13 @@ def _machines(fleet: "Fleet") -> Iterator[PydanticCustomError]:
             yield rule_broken(at, "is the name of a mirror, too; rename it")
         if spec.host is None:
             continue
-        for key in sorted({"address", "connection", "ssh"} & spec.model_fields_set):
+        for key in sorted({"address", "connection", "ssh", "state"} & spec.model_fields_set):
             yield rule_broken((*at, key), f"`hosts.{spec.host}` says it; drop it here")
         if spec.host not in fleet.hosts:
             has = ", ".join(list(fleet.hosts)[:10])
             yield rule_broken((*at, "host"), f"no host is named '{spec.host}'; `hosts:` has {has}")
+        elif fleet.hosts[spec.host].state == "absent":
+            yield rule_broken((*at, "host"), f"{spec.host} is to be absent; name another machine")
         if spec.host in seen:
             what = f"{spec.host} runs gateway '{seen[spec.host]}' already; keep one"
             yield rule_broken((*at, "host"), what)

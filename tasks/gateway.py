@@ -2,7 +2,13 @@
 
 from pyinfra.api import deploy
 
-from ollama_fleet.host.gateway import gateway_ready, gateway_serves, hop_ready, hop_serves
+from ollama_fleet.host.gateway import (
+    gateway_proved,
+    gateway_ready,
+    gateway_serves,
+    hop_ready,
+    hop_serves,
+)
 from ollama_fleet.host.steps import step
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.plan import HostPlan
@@ -13,6 +19,12 @@ def run_gateway(gateway: GatewayPlan) -> None:
     """Answer for the slices that are planned: those that go get nothing new before they do."""
     gateway_ready(name="Install what the gateway needs", gateway=gateway)
     gateway_serves(name="Run the gateway", gateway=gateway)
+
+
+@deploy("Gateway")
+def prove_gateway(gateway: GatewayPlan) -> None:
+    """Prove that it serves, when the hosts behind it do."""
+    gateway_proved(name="Prove that the gateway reaches every slice", gateway=gateway)
 
 
 @step("Hop")

@@ -18,6 +18,8 @@ POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
 ADMIN_SOCKET = f"{RUN_DIR}/admin.sock"
 STATUS_SOCKET = f"{RUN_DIR}/status.sock"
 LOG_DIR = "/var/log/ollama-gateway"
+# Where certbot answers the authority.
+ACME_DIR = "/var/lib/ollama-gateway"
 
 HOP_DIR = "/etc/ollama/hop"
 HOP_TLS = f"{HOP_DIR}/tls"

@@ -7,7 +7,8 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
-from ollama_fleet.gateway import prepare
+from ollama_fleet.checks.gateway import judge_gateway
+from ollama_fleet.gateway import prepare, proof
 from ollama_fleet.gateway.gateway import common_files, gateway_services
 from ollama_fleet.gateway.hop import hop_services
 from ollama_fleet.gateway.machine import Machine
@@ -15,6 +16,7 @@ from ollama_fleet.gateway.packages import MODULE, MODULE_DIRS
 from ollama_fleet.gateway.service import Service, Step, questions, read_found, service_steps
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.host.verification import conclude
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
@@ -179,3 +181,31 @@ def _texts(steps: list[Step]) -> list[str]:
 def _machine(answers: Answers) -> Machine:
     folders = [*answers["gateway.modules"].lines, MODULE_DIRS[0]]
     return Machine(modules_dir=folders[0], has_ipv6=answers["gateway.ipv6"].code == 0)
+
+
+@operation()
+def gateway_proved(gateway: GatewayPlan) -> Generator[Any, None, None]:
+    """
+    Fail the machine unless its gateway is what it should be and reaches every slice; no change when it
+    does.
+
+    + gateway: what it is to be
+
+    **Example:**
+
+    .. code:: python
+
+        gateway_proved(name="Verify the gateway", gateway=gateway)
+    """
+    if host.state.current_stage == StateStage.Prepare:
+        host.noop("verified when the deploy has run")
+        return
+    services = gateway_asked(gateway)
+    wanted = services | proof.questions(gateway)
+    answers = ask(wanted)
+    if not wanted.keys() <= answers.keys():
+        yield no_answer()
+        return
+    wished = gateway_services(gateway, _machine(answers))
+    found = read_found("gateway", wished, answers)
+    yield from conclude(judge_gateway(gateway, wished, found, proof.read_proof(answers)))

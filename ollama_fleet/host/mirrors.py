@@ -9,9 +9,8 @@ from pyinfra.api.state import StateStage
 
 from ollama_fleet.checks.mirror import judge_mirror
 from ollama_fleet.host.answers import ask, no_answer
-from ollama_fleet.host.results import record
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
-from ollama_fleet.host.verification import failure_lines
+from ollama_fleet.host.verification import conclude
 from ollama_fleet.mirrors.change import change_steps, problems
 from ollama_fleet.mirrors.state import questions, read_state
 from ollama_fleet.planner.mirror import MirrorPlan
@@ -72,13 +71,4 @@ def mirror_proved(mirror: MirrorPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    results = judge_mirror(mirror, read_state(answers))
-    record(results)
-    failed = [line for result in results if result.failed for line in failure_lines(result)]
-    for result in results:
-        if result.status == "warning":
-            host.log_styled("\n".join(failure_lines(result)), fg="yellow")
-    if failed:
-        yield FunctionCommand(fail_host, (failed,), {})
-    else:
-        host.noop(f"{len(results)} checks hold")
+    yield from conclude(judge_mirror(mirror, read_state(answers)))

@@ -35,6 +35,10 @@ def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan |
     """
     tune_connection(host)
     mirror, gateway = host.data.get("mirror_plan"), host.data.get("gateway_plan")
+    if (
+        host.data.get("only") == "gateway"
+    ):  # as `fleet key` says it: its configuration, nothing else
+        return None, gateway, None
     if (mirror or gateway) and not host.data.get("plan"):
         return mirror, gateway, None
     return mirror, gateway, _host_plan(host)

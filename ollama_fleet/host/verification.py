@@ -57,7 +57,11 @@ def checks_hold(plan: HostPlan) -> Generator[Any, None, None]:
     if not asked.keys() <= answers.keys():
         yield no_answer()
         return
-    results = judge(plan, answers)
+    yield from conclude(judge(plan, answers))
+
+
+def conclude(results: list[CheckResult]) -> Generator[Any, None, None]:
+    """Note results, say warnings, and fail the host when anything failed."""
     record(results)
     for result in results:
         if result.status == "warning":

@@ -1,7 +1,8 @@
 """Hosts that are to be absent: they offer no room, and nothing of theirs is planned or checked."""
 
-from ollama_fleet.planner.plan import Removal
+from ollama_fleet.planner.plan import HostPlan, Removal
 from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec_rules import LOADER_PORT
 
 
 def emptied(fleet: Fleet) -> Fleet:
@@ -24,3 +25,8 @@ def _empty(spec: HostSpec) -> HostSpec:
 def removal_of(spec: HostSpec) -> Removal | None:
     """What is to go from a host; None where it is to be present."""
     return None if spec.state == "present" else Removal(models=spec.remove.models)
+
+
+def absent_machine(name: str) -> HostPlan:
+    """The plan of a machine that was a gateway's own: whatever is found there goes."""
+    return HostPlan(name, None, (), (), LOADER_PORT, removal=Removal())

@@ -21,13 +21,14 @@ class Upstream:
     """A slice as gateways see it.
 
     `name` is unique in the fleet: <host>.<slice>. `address` is how gateways reach its host. `parallel`:
-    requests of one model that it serves at the same time.
+    requests of one model that it serves at the same time; `model` is its first one, if it has any.
     """
 
     host: str
     slice: str
     address: str
     parallel: int
+    model: str | None = None
 
     @property
     def name(self) -> str:
@@ -132,9 +133,12 @@ def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:
 def _machines(fleet: "Fleet") -> dict[str, tuple[str, str]]:
     """Gateway to its machine's name and address."""
     if not fleet.gateways:
-        return {host: (host, spec.address or host) for host, spec in fleet.hosts.items()}
+        present = {name: spec for name, spec in fleet.hosts.items() if spec.state == "present"}
+        return {host: (host, spec.address or host) for host, spec in present.items()}
     found = {}
     for name, spec in fleet.gateways.items():
+        if spec.state == "absent":
+            continue
         machine = fleet.hosts[spec.host] if spec.host else spec
         host = spec.host or name
         found[name] = host, machine.address or host
@@ -173,8 +177,7 @@ def _plan(
 
 def _upstreams(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> Iterator[Upstream]:
     for name, plan in plans.items():
-        if plan.removal is None:
-            for item in plan.slices:
-                yield Upstream(
-                    name, item.name, fleet.hosts[name].address or name, parallel_of(item)
-                )
+        address = fleet.hosts[name].address or name
+        for item in plan.slices if plan.removal is None else ():
+            first = next(iter(item.models), None)
+            yield Upstream(name, item.name, address, parallel_of(item), first)

@@ -2,6 +2,15 @@
 
 from ollama_fleet.claim import RUN_DIR
 from ollama_fleet.convergence import MANIFEST
+from ollama_fleet.gateway.places import (
+    ACME_DIR,
+    DRAINED_LONG,
+    DRAINED_NOW,
+    GATEWAY_TLS,
+    HOP_TLS,
+    LOG_DIR,
+)
+from ollama_fleet.gateway.places import RUN_DIR as GATEWAY_RUN_DIR
 from ollama_fleet.mig.layout import DROP_IN, DROP_INS
 from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, PREFIX, STATE_DIR
 from ollama_fleet.templating import UNIT_DIR
@@ -19,6 +28,9 @@ MARKED = (
     "/etc/tmpfiles.d/ollama*",
     f"{PREFIX}/libexec/*",
     f"{SETTINGS_DIR}/*",
+    f"{SETTINGS_DIR}/gateway/*",
+    f"{SETTINGS_DIR}/hop/*",
+    "/etc/logrotate.d/ollama*",
 )
 # The same where other people's programs lie: only small files are read.
 COMMANDS = ("/usr/local/bin", "/usr/local/sbin", "/etc/profile.d")
@@ -46,18 +58,26 @@ FOLDERS = (
     f"{PREFIX}/libexec",
     f"{PREFIX}/download",
     PREFIX,
+    f"{SETTINGS_DIR}/gateway",
+    f"{SETTINGS_DIR}/hop",
     SETTINGS_DIR,
 )
 # Below them everything that is left in the end is somebody else's.
 OURS_ALONE = (SETTINGS_DIR, PREFIX, STATE_DIR)
-# The service's own: whatever is in there was written by our servers.
-STATE = (HOME_DIR, CUDA_CACHE_DIR)
+# Whatever is in there was written by our servers, or is a certificate or mark of ours.
+STATE = (
+    *(HOME_DIR, CUDA_CACHE_DIR, DRAINED_LONG),
+    *(GATEWAY_TLS, HOP_TLS, LOG_DIR, ACME_DIR),
+)
 # Says whose the store is that stayed: without the manifest nothing else would.
 STORE_NOTE = f"{STATE_DIR}/kept-by-ollama-fleet"
 # Downloads that go on by themselves.
 FETCHING = "ollama-fetch-*.service"
 # What runs keep below /run, and downloads and the weekly look at the store, which say how far they are.
-RUN_STATE = (RUN_DIR, "/run/ollama-fetch-*", "/run/ollama-scrub")
+RUN_STATE = (
+    *(RUN_DIR, "/run/ollama-fetch-*", "/run/ollama-scrub"),
+    *(DRAINED_NOW, GATEWAY_RUN_DIR),
+)
 # Says where the store lies, which the inventory may have changed since.
 TMPFILES = "/etc/tmpfiles.d/ollama.conf"
 # Without these nobody would know whose account and store are; they go when those have gone.

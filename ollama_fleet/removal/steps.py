@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 
 from ollama_fleet.draining import drain
+from ollama_fleet.gateway.places import USER as GATEWAY_USER
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places
 from ollama_fleet.removal.found import Found
@@ -120,6 +121,11 @@ elif grep -q '^{USER}:' /etc/group; then
     groupdel {USER} || say 'the group {USER}: left'
 fi
 """
+# What runs as it has stopped by now.
+_GATEWAY_ACCOUNT = f"""
+! grep -q '^{GATEWAY_USER}:[^:]*:[^:]*:[^:]*:Gateway to Ollama slices:' /etc/passwd ||
+    userdel {GATEWAY_USER} >/dev/null || problem "the user {GATEWAY_USER}"
+"""
 _END = f"""
 [ -z "$trouble" ] || fail 'the rest is gone; mend what is said above, then run again'
 rm -f {places.MANIFEST} || fail 'cannot remove {places.MANIFEST}; run again'
@@ -155,6 +161,7 @@ def removal_steps(found: Found, removal: Removal, drain_timeout_s: int) -> list[
         *(f"rm -rf {path} || problem {path}" for path in map(shlex.quote, found.folders)),
         f"empty {' '.join(places.FOLDERS)}",
         *([_OURS, of_store, _ACCOUNT] if found.is_settled else []),
+        _GATEWAY_ACCOUNT,
         *_call("gone", late),
         _END,
     ]

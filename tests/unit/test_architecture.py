@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "spec_delivery": {"spec_rules", "spec_servers"},
     "spec_ssh": {"spec_servers"},
     "spec_mirrors": {"sources", "spec", "spec_rules", "spec_servers", "spec_ssh"},
-    "spec_gateway": {"spec", "spec_rules", "spec_servers", "spec_ssh"},
+    "spec_gateway": {"spec", "spec_removal", "spec_rules", "spec_servers", "spec_ssh"},
     "spec_custom": {"spec_rules", "spec_servers"},
     "spec_custom_rules": {"catalogue", "spec", "spec_known", "spec_rules"},
     "spec_nvidia": {"spec_nvidia_rules", "spec_servers"},
@@ -55,7 +55,8 @@ MAY_IMPORT = {
     "claim": {"questions"},
     "controller": set(),
     "removal": {
-        *("claim", "convergence", "draining", "mig", "planner", "questions", "templating"),
+        *("claim", "convergence", "draining", "gateway", "mig", "planner", "questions"),
+        "templating",
     },
     "store": set(),
     "draining": set(),
@@ -78,7 +79,7 @@ MAY_IMPORT = {
     "packaging": set(),
     "gateway": {"catalogue", "packaging", "planner", "questions", "templating"},
     "checks": {
-        *("catalogue", "containers", "driver", "gpu_settings", "hardware", "mig"),
+        *("catalogue", "containers", "driver", "gateway", "gpu_settings", "hardware", "mig"),
         *("mirrors", "planner", "questions", "sources", "speed", "store", "warm"),
     },
     "kept_plan": {"planner", "problems"},
