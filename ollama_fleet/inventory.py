@@ -6,18 +6,15 @@
 Knows the names of pyinfra's host data, but does not import pyinfra.
 """
 
-import re
 import sys
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
-
-import click
 
 from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.file_digests import with_digests
 from ollama_fleet.kept_plan import read_kept
+from ollama_fleet.keys.kept import keys_in_force
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
 from ollama_fleet.planner.absent import absent_machine
@@ -28,6 +25,7 @@ from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
 from ollama_fleet.release.sums import archive_sums
+from ollama_fleet.run_limits import refuse_unknown_limits
 from ollama_fleet.sources import sources_at
 from ollama_fleet.spec import Fleet, GatewayMachineSpec, HostSpec, MirrorSpec, OllamaSpec, SshSpec
 from ollama_fleet.yamlfile import YamlFile
@@ -46,7 +44,7 @@ def load(inventory_py: str) -> list[HostTuple]:
     script = Path(inventory_py)
     try:
         hosts = fleet_hosts(load_fleet(script.with_suffix(".yml")), script)
-        _refuse_unknown_limits(script, [name for name, _ in hosts])
+        refuse_unknown_limits(script, [name for name, _ in hosts])
     except InputError as error:
         _stop(error)
     return hosts
@@ -57,7 +55,7 @@ def hosts_from(data: dict[str, Any], inventory_py: str) -> list[HostTuple]:
     script = Path(inventory_py)
     try:
         hosts = fleet_hosts(validate(YamlFile(str(script), data)), script)
-        _refuse_unknown_limits(script, [name for name, _ in hosts])
+        refuse_unknown_limits(script, [name for name, _ in hosts])
     except InputError as error:
         _stop(error)
     return hosts
@@ -74,12 +72,12 @@ def gateways_among(hosts: list[HostTuple]) -> list[HostTuple]:
 
 
 def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
-    """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan and
-    the lock file lie; those of mirrors come first."""
+    """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan, the
+    lock file and the API keys lie; those of mirrors come first."""
     planned = plan_fleet(fleet, previous=read_kept(inventory)).required()
     locked = with_lock(planned.hosts, read_lock(inventory))
     plans = {name: with_digests(plan, str(inventory)) for name, plan in locked.items()}
-    mirrors, gateways = mirrors_of(fleet), gateways_of(fleet, plans)
+    mirrors, gateways = mirrors_of(fleet), _with_api_keys(gateways_of(fleet, plans), inventory)
     on_hosts: dict[str, dict[str, Any]] = {name: {} for name in plans}
     for mirror in mirrors.values():
         on_hosts.get(mirror.host, {})["mirror_plan"] = mirror
@@ -103,6 +101,13 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
         for name, spec in fleet.hosts.items()
     ]
     return own_mirrors + hosts + own_gateways
+
+
+def _with_api_keys(gateways: dict[str, GatewayPlan], inventory: Path) -> dict[str, GatewayPlan]:
+    if not gateways:
+        return {}
+    keys = keys_in_force(inventory)
+    return {name: replace(gateway, keys=keys) for name, gateway in gateways.items()}
 
 
 def _pyinfra_name(name: str, spec: Machine) -> str:
@@ -212,35 +217,6 @@ def _missing(path: Path, where: str, error: OSError) -> Problem:
         "; for the lab: run `make demo` or `.venv/bin/lab up` first" if ".lab" in path.parts else ""
     )
     return Problem(str(path), where, f"cannot be read: {error.strerror}{lab}")
-
-
-def _refuse_unknown_limits(script: Path, hosts: list[str]) -> None:
-    """pyinfra only warns about `--limit typo` and then deploys nothing with exit code 0."""
-    context = click.get_current_context(silent=True)
-    patterns = [
-        (option, pattern)
-        for option in ("limit", "exclude")
-        for pattern in (context.params.get(option) or () if context else ())
-    ]
-    groups = _group_names(script)
-    unknown = [
-        Problem(str(script), f"--{option} {pattern}", f"no such host or group; {_has(hosts)}")
-        for option, pattern in patterns
-        if pattern not in groups and not any(fnmatch(host, pattern) for host in hosts)
-    ]
-    if unknown:
-        raise InputError(unknown)
-
-
-def _has(hosts: list[str]) -> str:
-    shown = ", ".join(hosts[:10]) + (f" and {len(hosts) - 10} more" if len(hosts) > 10 else "")
-    return f"the inventory has {shown}"
-
-
-def _group_names(script: Path) -> set[str]:
-    """Groups that pyinfra makes: `all`, the file's own name, and every list in the file."""
-    text = script.read_text(encoding="utf-8") if script.exists() else ""
-    return {"all", script.stem, *re.findall(r"^([A-Za-z]\w*)\s*(?::[^=]+)?=", text, re.M)}
 
 
 def _stop(error: InputError) -> NoReturn:

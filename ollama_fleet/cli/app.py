@@ -12,6 +12,7 @@ from ollama_fleet.cli import (
     docs,
     fit,
     gpus,
+    key,
     lock,
     models,
     pin,
@@ -23,7 +24,7 @@ from ollama_fleet.cli import (
 )
 from ollama_fleet.cli.ending import EXIT_CODES
 
-# In the order of the help.
+# In the order of the help. Verbs of two words are a group.
 VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "check": check.check,
@@ -37,10 +38,14 @@ VERBS: dict[str, Callable[..., None]] = {
     "pin": pin.pin,
     "describe": describe.describe,
     "discover": discover.discover,
+    "key add": key.add,
+    "key list": key.list_,
+    "key revoke": key.revoke,
     "remove": remove.remove,
     "schema": schema.schema,
     "docs": docs.docs,
 }
+GROUPS = {"key": "API keys: who may call the gateway."}
 CODES = "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
 
 app = typer.Typer(
@@ -48,8 +53,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+groups = {name: typer.Typer(help=words, no_args_is_help=True) for name, words in GROUPS.items()}
+for name, group in groups.items():
+    app.add_typer(group, name=name)
 for name, verb in VERBS.items():
-    app.command(name)(verb)
+    first, _, second = name.partition(" ")
+    (groups[first] if second else app).command(second or first)(verb)
 
 
 @app.callback()

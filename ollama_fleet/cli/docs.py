@@ -44,7 +44,7 @@ def cli_page() -> str:
         "|---|---|",
         *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()),
         "",
-        *(f"- [fleet {name}](#fleet-{name})" for name in VERBS),
+        *(f"- [fleet {name}](#fleet-{name.replace(' ', '-')})" for name in VERBS),
     ]
     for name, verb in VERBS.items():
         lines += ["", f"## fleet {name}", "", *_verb(name, verb)]

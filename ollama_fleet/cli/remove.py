@@ -1,17 +1,15 @@
 """`fleet remove`: everything of ours off one host, by the deploy itself."""
 
 import difflib
-import json as jsonlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ollama_fleet.cli.deploying import deploy_words, run_pyinfra, script_of
 from ollama_fleet.cli.ending import (
     FAILED,
-    REFUSED,
     WELL,
     BadOptionError,
     JsonOption,
@@ -19,9 +17,6 @@ from ollama_fleet.cli.ending import (
     fail,
     print_json,
 )
-
-PROJECT = Path(__file__).parents[2]
-LOADER = "from ollama_fleet.inventory import load\n\nhosts = load(__file__)"
 
 InventoryArgument = Annotated[
     Path, typer.Argument(help="An inventory file such as inventory/prod.yml.")
@@ -55,11 +50,10 @@ def remove(
             )
         script, name, comes_back = _target(inventory, host)
         data = ["state=absent", *(["remove_models=true"] if models else [])]
-        command = [sys.executable, "-m", "pyinfra", str(script), "deploy.py", "--limit", name]
-        command += [word for pair in data for word in ("--data", pair)]
-        if not yes and not _asked(command, host):
+        words = deploy_words(script, [name], data)
+        if not yes and not _asked(words, host):
             return
-        code, report = _run([*command, "-y"])
+        code, report = run_pyinfra([*words, "-y"])
         if code != WELL:
             raise fail(f"{host}: not everything was removed; see above", code, json)
         if json:
@@ -86,18 +80,14 @@ def _target(inventory: Path, host: str) -> tuple[Path, str, bool]:
         near = difflib.get_close_matches(host, fleet.hosts, n=3, cutoff=0.4)
         has = ", ".join(near or list(fleet.hosts)[:5])
         raise BadOptionError(f"no host is named '{host}' in {described}; nearest: {has}")
-    if not script.is_file():
-        raise BadOptionError(
-            f"{script} is missing, by which pyinfra reads {described}; it holds:\n{LOADER}"
-        )
     spec = fleet.hosts[host]
     name = "@local" if spec.connection == "local" else host
-    return script.resolve(), name, spec.state == "present"
+    return script_of(described), name, spec.state == "present"
 
 
-def _asked(command: list[str], host: str) -> bool:
+def _asked(words: list[str], host: str) -> bool:
     """Show what will go, and whether a person wants it; False where there is nothing to do."""
-    code, report = _run([*command, "--dry"])
+    code, report = run_pyinfra([*words, "--dry"])
     if code != WELL:
         raise typer.Exit(code)
     if not any(operation["hosts_with_change"] for operation in report.get("plan", ())):
@@ -107,18 +97,6 @@ def _asked(command: list[str], host: str) -> bool:
         typer.echo("Nothing was touched.", err=True)
         raise typer.Exit(FAILED)
     return True
-
-
-def _run(command: list[str]) -> tuple[int, dict[str, Any]]:
-    """pyinfra as a user would run it: its words are shown, its report is read."""
-    done = subprocess.run(
-        [*command, "--json"], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    try:
-        report = jsonlib.loads(done.stdout)
-    except ValueError:
-        report = {}
-    return (done.returncode if 0 <= done.returncode <= REFUSED else FAILED), report
 
 
 def _changed(report: dict[str, Any]) -> list[str]:

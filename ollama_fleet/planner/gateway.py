@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ollama_fleet.planner.api_key import ApiKey
 from ollama_fleet.planner.model_pools import ModelPool, parallel_of, pools_of
 from ollama_fleet.planner.provision import Provision
 
@@ -52,8 +53,8 @@ class GatewayPlan:
     """Everything that one gateway will be; travels to pyinfra as one value of host data.
 
     `host` is the machine's name, for people, `on_host` whether that is one of the fleet's own hosts.
-    It listens on `port` of the address `listen`, or of all. `environment`: what installing its packages
-    sees. Times are in seconds.
+    It listens on `port` of the address `listen`, or of all. `keys` may call it where it `needs_key`.
+    `environment`: what installing its packages sees. Times are in seconds.
     """
 
     name: str
@@ -72,6 +73,7 @@ class GatewayPlan:
     hop_port: int
     upstreams: tuple[Upstream, ...]
     pools: tuple[ModelPool, ...]
+    keys: tuple[ApiKey, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def is_here(self, upstream: Upstream) -> bool:

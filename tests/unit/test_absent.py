@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ollama_fleet.cli import remove
 from ollama_fleet.cli.bundle import _scope
 from ollama_fleet.host import session
 from ollama_fleet.load import validate
@@ -132,7 +131,7 @@ def test_pyinfra_is_run_as_a_person_would_and_its_exit_code_counts(
         ran.append(words)
         return subprocess.CompletedProcess(words, codes.pop(), stdout="")
 
-    monkeypatch.setattr(remove.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     codes = [-9, 3, 0]
     assert fleet_json("remove", inventory, "gpu01", "--yes", "--models")["changed"] is False
     assert ran[0][3:] == [
