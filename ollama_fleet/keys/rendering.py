@@ -6,11 +6,13 @@ with it, in lower-case hex, or empty).
     $fleet_key_name      the key's name; empty for an unknown one, and for a revoked one
     $fleet_key_models    `*`, or the full names of models that it may call, with spaces between
     $fleet_key_expires   the Unix time in seconds from which on it does not work, or empty
+    $fleet_key_retry     after how many seconds a request that was too much may come again
 
 It also says how large maps may be, so it is included before any other `map`. keys-limits.conf, for a
 `location` or `server`: rates and numbers of requests, each key by itself; what is too much is a 429.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ollama_fleet.planner.api_key import ApiKey
@@ -77,6 +79,8 @@ def _keys(
     yield from _map("name", "key_models", "*", models)
     ends = [(key.name, str(key.ends_at)) for key in keys if key.ends_at is not None]
     yield from _map("name", "key_expires", "", ends)
+    waits = [(key.name, str(_wait_s(key.rate))) for key in keys if key.rate]
+    yield from _map("name", "key_retry", "1", waits)
     for limit, names in [*rates.items(), *numbers.items()]:
         yield from _map("name", _zone(limit), "", [(name, name) for name in names])
     for limit, names in rates.items():
@@ -105,6 +109,12 @@ def _memory(limit: Limit, names: Sequence[str]) -> str:
 
 def _rate(limit: Limit) -> str:
     return str(limit).replace("/", "r/")
+
+
+def _wait_s(rate: str) -> int:
+    """Whole seconds until a used-up rate has one more."""
+    number, _, unit = rate.partition("/")
+    return math.ceil((60 if unit == "m" else 1) / int(number))
 
 
 def _hash_size(keys: int) -> int:

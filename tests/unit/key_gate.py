@@ -32,6 +32,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location = /who {{ return 200 "$fleet_key_name|$fleet_key_models|$fleet_key_expires"; }}
+        location = /retry {{ return 200 "$fleet_key_retry"; }}
         location / {{
             include {folder}/keys-limits.conf;
             proxy_buffering off; proxy_http_version 1.1; proxy_pass http://127.0.0.1:{behind};

@@ -71,6 +71,12 @@ def test_a_rate_is_a_429_for_its_key_alone(folder: Path) -> None:
         assert nginx.codes("unknown", 10) == [200] * 10  # its 401 is the router's
 
 
+def test_who_is_limited_can_be_told_when_to_come_back(folder: Path) -> None:
+    rates = {"a": "7/m", "b": "60/m", "c": "100/s", "d": None}
+    with gate(folder, [known(name, rate=rate) for name, rate in rates.items()]) as nginx:
+        assert [nginx.get("/retry", name).text for name in rates] == ["9", "1", "1", "1"]
+
+
 def test_a_rate_fills_up_again_as_time_goes_by(folder: Path) -> None:
     with gate(folder, [known("a", rate="5/s")]) as nginx:
         assert nginx.codes("a", 8)[:5] == [200] * 5
