@@ -82,7 +82,7 @@ def add(
             typer.echo("its key, which is shown this once:", err=True)
             typer.echo(key)
         said = {"name": name, "key": key, "file": str(gateways.file)}
-        bring(gateways, deploy, said, f"'{name}' is in {gateways.file}", json)
+        bring(gateways, deploy, said, f"there '{name}' is a 401", json)
 
 
 def revoke(
@@ -113,8 +113,7 @@ def revoke(
             keys[name] = keys[name].model_copy(update={"revoked": day})
         typer.echo(f"{name} is revoked in {gateways.file} (since {day})", err=True)
         said = {"name": name, "revoked": str(day), "file": str(gateways.file)}
-        still = f"'{name}' is revoked in {gateways.file}, and works where that is not known"
-        bring(gateways, deploy, said, still, json)
+        bring(gateways, deploy, said, f"there '{name}' still works", json)
 
 
 def list_(inventory: InventoryArgument, json: JsonOption = False) -> None:

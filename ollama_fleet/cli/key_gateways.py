@@ -68,11 +68,11 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def bring(
-    gateways: Gateways, deploy: bool | None, said: dict[str, Any], changed: str, as_json: bool
+    gateways: Gateways, deploy: bool | None, said: dict[str, Any], untold: str, as_json: bool
 ) -> None:
     """Bring the keys to the gateways if a person wants it, and say how it ended.
 
-    `said` is what JSON begins with, `changed` what has happened already. Raises typer.Exit.
+    `said` is what JSON begins with, `untold` what is so where a gateway was not told. Raises typer.Exit.
     """
     if gateways.note:
         typer.echo(gateways.note, err=True)
@@ -89,7 +89,10 @@ def bring(
         typer.echo(f"told to {where}", err=True)
         _print_json(gateways, said, True, as_json)
         return
-    what = f"{changed}, but not every gateway was told (see above). Tell them: {as_typed(words)}"
+    what = (
+        f"{gateways.file} is changed, but not every gateway was told (see above): {untold}. "
+        f"Tell them: {as_typed(words)}"
+    )
     if not as_json:
         raise fail(what, FAILED, as_json=False)
     ended = {"error": what, "nearest": [], "exit_code": FAILED}

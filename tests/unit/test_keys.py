@@ -324,7 +324,7 @@ def test_a_gateway_that_was_not_told_is_an_error_that_says_how_to_tell_it(
     assert said["key"] and said["deployed"] is False and "Tell them" in said["error"]
     ran.append(["fails"])
     assert (
-        "works where that is not known"
+        "there 'ci' still works"
         in fleet(*("key", "revoke", inventory, "ci", "--yes"), code=1).stderr
     )
     assert fleet_json("key", "revoke", inventory, "ci", "--yes")["deployed"] is True
