@@ -19,9 +19,10 @@ class Part:
     folders: tuple[tuple[str, str], ...]
 
 
-HOP = Part("hop", packages.HOP, ((places.HOP_DIR, "755"), (places.HOP_TLS, "750")))
+# What is written into a folder with the set-group-ID bit is readable for the service, and for it alone.
+HOP = Part("hop", packages.HOP, ((places.HOP_DIR, "755"), (places.HOP_TLS, "2750")))
 GATEWAY = Part(
-    "gateway", packages.GATEWAY, ((places.GATEWAY_DIR, "750"), (places.GATEWAY_TLS, "750"))
+    "gateway", packages.GATEWAY, ((places.GATEWAY_DIR, "2750"), (places.GATEWAY_TLS, "2750"))
 )
 
 

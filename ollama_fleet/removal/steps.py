@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable
 
 from ollama_fleet.draining import drain
+from ollama_fleet.gateway.places import SYSUSERS
 from ollama_fleet.gateway.places import USER as GATEWAY_USER
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places
@@ -161,7 +162,7 @@ def removal_steps(found: Found, removal: Removal, drain_timeout_s: int) -> list[
         *(f"rm -rf {path} || problem {path}" for path in map(shlex.quote, found.folders)),
         f"empty {' '.join(places.FOLDERS)}",
         *([_OURS, of_store, _ACCOUNT] if found.is_settled else []),
-        _GATEWAY_ACCOUNT,
+        *([_GATEWAY_ACCOUNT] if SYSUSERS in found.files else []),
         *_call("gone", late),
         _END,
     ]
