@@ -1,70 +1,84 @@
 """The native routes that run a model: generate, chat, embed; shapes only."""
 
 import time
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from . import media
 from .app import App
+from .conversation import of_native
 from .durations import rfc3339
 from .exchange import ApiError, Exchange
-from .inference import Answer, question
+from .inference import Answer, question, unseen
+from .tools import calls_for
+
+Calls = Sequence[dict[str, Any]]
 
 THINKING_TOKENS = 20
 
 
 def generate(app: App, exchange: Exchange) -> None:
     request = exchange.json_body()
+    images = media.native_images(request)
     answer = question(app, exchange, request, "completion")
+    answer.image_tokens = media.tokens_of(answer.model, images)
     prompt = str(request.get("prompt") or "")
-    _reply(answer, request, prompt, lambda words, thought: {"response": words, **thought})
+    _reply(answer, request, prompt, lambda words, more: {"response": words, **more})
 
 
 def chat(app: App, exchange: Exchange) -> None:
     request = exchange.json_body()
     if not request.get("model"):
         raise ApiError(400, "model is required")
+    conversation = of_native(request.get("messages") or [])
     answer = question(app, exchange, request, "completion")
-    prompt = prompt_of(request.get("messages") or [])
-    _reply(
-        answer, request, prompt, lambda words, thought: {"message": {**_message(words), **thought}}
-    )
+    answer.image_tokens = media.tokens_of(answer.model, conversation.images)
+    calls = calls_for(request)
+    _reply(answer, request, conversation.prompt, _as_message, calls)
 
 
-def prompt_of(messages: list[dict[str, Any]]) -> str:
-    """The text of a conversation."""
-    if not all(isinstance(message, dict) for message in messages):
-        raise ApiError(400, "messages must be objects")
-    return "\n".join(str(message.get("content") or " ") for message in messages)
+def _as_message(words: str, more: dict[str, Any]) -> dict[str, Any]:
+    return {"message": {"role": "assistant", "content": words, **more}}
 
 
-def _message(words: str) -> dict[str, str]:
-    return {"role": "assistant", "content": words}
-
-
-def _reply(answer: Answer, request: dict[str, Any], prompt: str, shape: Any) -> None:
+def _reply(
+    answer: Answer, request: dict[str, Any], prompt: str, shape: Any, calls: Calls = ()
+) -> None:
     exchange = answer.exchange
 
-    def record(words: str, thought: str = "", **more: object) -> dict[str, Any]:
+    def record(words: str = "", thought: str = "", called: Calls = (), **more: Any) -> Any:
         head = {"model": request["model"], "created_at": rfc3339(time.time())}
-        thoughts = {"thinking": thought} if thought else {}
-        return {**head, **shape(words, thoughts), "done": False, **more}
+        extras = {"thinking": thought, "tool_calls": called}
+        kept = {key: value for key, value in extras.items() if value}
+        return {**head, **shape(words, kept), "done": False, **more}
 
     if not prompt and answer.keep_alive_s == 0:
         answer.app.scheduler.unload(answer.model)
-        return exchange.send_json(record("", done=True, done_reason="unload"))
+        return exchange.send_json(record(done=True, done_reason="unload"))
     if not prompt:
         answer.load()
-        return exchange.send_json(record("", done=True, done_reason="load"))
-    words = answer.tokens(prompt)
-    thoughts = islice(words, _thinking_tokens(answer, request))
+        return exchange.send_json(record(done=True, done_reason="load"))
+    thoughts, words = _spoken(answer, request, prompt, calls)
     if request.get("stream", True):
         for thought in thoughts:
-            exchange.write_record(record("", thought))
+            exchange.write_record(record(thought=thought))
         for word in words:
             exchange.write_record(record(word))
-        return exchange.write_record(_last(record(""), answer))
+        if calls:
+            exchange.write_record(record(called=calls))
+        return exchange.write_record(_last(record(), answer))
     thought = "".join(thoughts)
-    return exchange.send_json(_last(record("".join(words), thought), answer))
+    return exchange.send_json(_last(record("".join(words), thought, calls), answer))
+
+
+def _spoken(
+    answer: Answer, request: dict[str, Any], prompt: str, calls: Calls
+) -> tuple[Iterator[str], Iterator[str]]:
+    """The thoughts and then the words; a call is written by the model too, but shown as a whole."""
+    words = answer.tokens(prompt)
+    thoughts = islice(words, _thinking_tokens(answer, request))
+    return thoughts, unseen(words) if calls else words
 
 
 def _thinking_tokens(answer: Answer, request: dict[str, Any]) -> int:

@@ -95,9 +95,10 @@ class Exchange:
         line = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
         self._write(line + b"\n", "application/x-ndjson")
 
-    def write_event(self, text: str) -> None:
-        """One server-sent event."""
-        self._write(f"data: {text}\n\n".encode(), "text/event-stream")
+    def write_event(self, text: str, name: str = "") -> None:
+        """One server-sent event, with its name where it has one."""
+        head = f"event: {name}\n" if name else ""
+        self._write(f"{head}data: {text}\n\n".encode(), "text/event-stream")
 
     def end_stream(self) -> None:
         if self.has_begun and self._is_chunked:

@@ -4,9 +4,10 @@ Shared by the native and the OpenAI routes; knows no shape of either.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from . import faults, text
@@ -16,9 +17,11 @@ from .exchange import ApiError, Exchange
 from .loaded import Loaded
 from .model import Model
 from .runner import ClientGoneError, RunnerDiedError
+from .tools import TOKENS_OF_A_CALL, sample
 
 PROMPT_SPEEDUP = 20  # reading a prompt is faster than writing an answer
 POLL_S = 0.05
+ANY_JSON = {"type": "object", "required": ["answer"]}
 INTEGER_OPTIONS = ("num_ctx", "num_predict", "num_batch", "num_gpu", "num_thread", "seed", "top_k")
 
 
@@ -27,6 +30,7 @@ class Timing:
     """What the last record of an answer tells about it."""
 
     started_s: float = field(default_factory=time.perf_counter)
+    started_at: float = field(default_factory=time.time)  # Unix time
     load_s: float = 0.0
     prompt_tokens: int = 0
     prompt_s: float = 0.0
@@ -54,6 +58,8 @@ class Answer:
     model: Model
     options: dict[str, Any]
     keep_alive_s: float | None
+    schema: object = None  # of the JSON that the answer has to be
+    image_tokens: int = 0
     timing: Timing = field(default_factory=Timing)
 
     @property
@@ -62,25 +68,31 @@ class Answer:
 
     @property
     def done_reason(self) -> str:
-        return "length" if self.limit and self.limit > 0 else "stop"
+        is_cut = self.limit and 0 < self.limit <= self.timing.tokens
+        return "length" if is_cut else "stop"
 
     def load(self) -> None:
         """Only bring the model into memory."""
         with self._use():
             pass
 
-    def tokens(self, prompt: str) -> Iterator[str]:
+    def tokens(self, prompt: str) -> Generator[str, None, None]:
         """The words of the answer, each when it is due; nothing before the model is loaded."""
         with self._use() as loaded, self._slot(loaded):
             self.app.scheduler.ensure_reachable(loaded)
             rate = self._faults().limited(loaded.placement.tokens_per_s)
             self._read_prompt(prompt, loaded, rate)
             begun_s = time.perf_counter()
-            for token in text.tokens(str(self.model.name), self.limit):
+            for token in self._words():
                 self.timing.tokens += 1
                 self._wait(begun_s + self.timing.tokens / rate, loaded)
                 self.timing.tokens_s = time.perf_counter() - begun_s
                 yield token
+
+    def _words(self) -> Iterator[str]:
+        if self.schema is None:
+            return text.tokens(str(self.model.name), self.limit)
+        return text.json_tokens(sample(self.schema), self.limit)
 
     def embed(self, inputs: list[str]) -> list[list[float]]:
         with self._use() as loaded, self._slot(loaded):
@@ -115,7 +127,8 @@ class Answer:
 
     def _read_prompt(self, prompt: str, loaded: Loaded, rate: float) -> None:
         begun_s = time.perf_counter()
-        self.timing.prompt_tokens = min(text.count_tokens(prompt) + 1, loaded.options.context)
+        asked = text.count_tokens(prompt) + 1 + self.image_tokens
+        self.timing.prompt_tokens = min(asked, loaded.options.context)
         self._wait(begun_s + self.timing.prompt_tokens / (rate * PROMPT_SPEEDUP), loaded)
         self.timing.prompt_s = time.perf_counter() - begun_s
 
@@ -135,18 +148,41 @@ class Answer:
             raise ClientGoneError
 
 
+def unseen(words: Generator[str, None, None]) -> Iterator[str]:
+    """Nothing, after the time in which a call of a tool is written."""
+    for _ in islice(words, TOKENS_OF_A_CALL):
+        pass
+    words.close()
+    return
+    yield
+
+
 def question(app: App, exchange: Exchange, request: dict[str, Any], capability: str) -> Answer:
     """A checked question: 404 for an unknown model, 400 for what cannot be asked of it."""
     model = app.model(request.get("model"))
     if capability == "completion" and capability not in model.capabilities:
         verb = exchange.handler.path.rstrip("/").rpartition("/")[2]
         raise ApiError(400, f'"{request["model"]}" does not support {verb}')
+    if request.get("tools") and "tools" not in model.capabilities:
+        raise ApiError(400, f"{model.name.full} does not support tools")
     options = {**model.parameters, **(request.get("options") or {})}
     for key in INTEGER_OPTIONS:
         value = options.get(key)
         if value is not None and (isinstance(value, bool) or value != _whole(value)):
             raise ApiError(400, f'option "{key}" must be of type integer')
-    return Answer(app, exchange, model, options, keep_alive(request))
+    schema = schema_of(request.get("format"))
+    return Answer(app, exchange, model, options, keep_alive(request), schema)
+
+
+def schema_of(form: object) -> object:
+    """The JSON schema of the native `format`, which may be just "json"; None for words."""
+    if form in (None, ""):
+        return None
+    if form == "json":
+        return ANY_JSON
+    if isinstance(form, dict):
+        return form
+    raise ApiError(400, f'invalid format: {form!r}; expected "json" or a valid JSON Schema object')
 
 
 def keep_alive(request: dict[str, Any]) -> float | None:

@@ -22,6 +22,10 @@ class ModelName:
     model: str
     tag: str
 
+    @property
+    def full(self) -> str:
+        return f"{self.host}/{self.namespace}/{self.model}:{self.tag}"
+
     def __str__(self) -> str:
         """The shortest form, always with the tag."""
         parts = [self.model]

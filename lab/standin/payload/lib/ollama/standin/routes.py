@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from http.client import responses
 
-from . import api_native, api_openai, api_store
+from . import api_native, api_openai, api_responses, api_store
 from .app import App
 from .exchange import ApiError, Exchange
 from .gguf import BadGgufError
@@ -40,6 +40,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     r"/v1/models/([^/]+)": {"GET": api_openai.one_model},
     r"/v1/chat/completions": {"POST": api_openai.chat_completions},
     r"/v1/completions": {"POST": api_openai.completions},
+    r"/v1/responses": {"POST": api_responses.responses},
     r"/v1/embeddings": {"POST": api_openai.embeddings},
 }
 

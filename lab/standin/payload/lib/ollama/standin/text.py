@@ -1,8 +1,10 @@
 """What the stand-in says: deterministic words, counted as tokens; and vectors for embeddings."""
 
 import hashlib
+import json
 import math
 import random
+import re
 from collections.abc import Iterator
 from itertools import cycle, islice
 
@@ -18,6 +20,12 @@ def tokens(model: str, limit: int | None) -> Iterator[str]:
     words = ["Here", f" {model}", *(f" {word}" for word in SENTENCE.split())]
     number = limit if limit and limit > 0 else DEFAULT_TOKENS
     return islice(cycle(words), number)
+
+
+def json_tokens(value: object, limit: int | None) -> Iterator[str]:
+    """JSON in pieces as a model writes it; cut off where the request's limit cuts it off."""
+    pieces = re.findall(r"[^,:]+[,:]?|[,:]", json.dumps(value, ensure_ascii=False))
+    return islice(pieces, limit if limit and limit > 0 else None)
 
 
 def count_tokens(text: str) -> int:
