@@ -29,7 +29,7 @@ test: lint  ## every test: unit, deploy and lab (sets itself up; TESTS=path to n
 	@scripts/test $(TESTS)
 
 unit: setup  ## the quick tests only
-	@$(BIN)/pytest tests/unit tests/deploy
+	@$(BIN)/pytest tests/unit tests/deploy tests/gateway
 
 lock:  ## pin the dependencies again (writes requirements*.lock; needs uv)
 	@scripts/lock

@@ -12,6 +12,10 @@ HEALTH_UNIT = "ollama-health.service"
 GATEWAY_DIR = "/etc/ollama/gateway"
 GATEWAY_TLS = f"{GATEWAY_DIR}/tls"
 NGINX_CONF = f"{GATEWAY_DIR}/nginx.conf"
+# The router, and what it imports.
+PROGRAMS = tuple(
+    f"{GATEWAY_DIR}/{name}" for name in ("api.js", "body.js", "fleet.js", "router.js", "tokens.js")
+)
 BALANCER_CONF = f"{GATEWAY_DIR}/balancer.cfg"
 RUN_DIR = "/run/ollama-gateway"
 POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
@@ -46,7 +50,7 @@ OF_HOP = (
 )
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
-    *(NGINX_CONF, BALANCER_CONF, LOGROTATE),
+    *(NGINX_CONF, *PROGRAMS, BALANCER_CONF, LOGROTATE),
 )
 
 

@@ -1,0 +1,179 @@
+// Managed by Ollama Fleet; changes here are undone by the next deploy.
+// A request's JSON: which model it is for, and without what no client may say to a slice.
+//
+// Only the members at the top are looked at, each with one match of a regular expression, so that a prompt or
+// an image of 40 MB costs milliseconds; what is kept is kept byte for byte. Ollama itself takes the last of two
+// members with one name, and `MODEL` for `model`: what could be read in two ways is refused.
+
+const SPACE = '[ \\t\\r\\n]*+';
+const STRING = '"(?:[^"\\\\\\x00-\\x1f]++|\\\\(?:["\\\\/bfnrt]|u[0-9A-Fa-f]{4}))*+"';
+const NUMBER = '-?+(?:0|[1-9][0-9]*+)(?:\\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+';
+const VALUE = '(?:' + STRING + '|' + NUMBER + '|true|false|null|(?1)|(?2))';
+const PAIR = SPACE + STRING + SPACE + ':' + SPACE + VALUE + SPACE;
+const OBJECT = '(\\{(?:' + SPACE + '\\}|' + PAIR + '(?:,' + PAIR + ')*+\\}))';
+const ITEM = SPACE + VALUE + SPACE;
+const ARRAY = '(\\[(?:' + SPACE + '\\]|' + ITEM + '(?:,' + ITEM + ')*+\\]))';
+// However a body is made, reading it ends: after so many values, and so deep (KiB; about a thousand levels).
+const LIMITS = '(*LIMIT_MATCH=5000000)(*LIMIT_HEAP=2000)';
+// Groups: 3 the name, 4 what stands before the value, 5 what stands after it.
+const MEMBER = new RegExp(
+    LIMITS + '(?(DEFINE)' + OBJECT + ARRAY + ')\\G(' + SPACE + '(' + STRING + ')' + SPACE + ':' + SPACE + ')'
+        + VALUE + '(' + SPACE + '[,}])\\K', 'g');
+const OPENING = /^[ \t\r\n]*\{/;
+const NOTHING = /^[ \t\r\n]*\}/;
+
+const MAX_MEMBERS = 200;
+const MAX_NAME = 256;
+
+// What samples a token. All others decide how a model is loaded: one request would make the slice load it anew.
+const OPTIONS = [
+    'num_keep', 'seed', 'num_predict', 'top_k', 'top_p', 'min_p', 'tfs_z', 'typical_p', 'repeat_last_n',
+    'temperature', 'repeat_penalty', 'presence_penalty', 'frequency_penalty', 'mirostat', 'mirostat_tau',
+    'mirostat_eta', 'penalize_newline', 'stop',
+];
+
+function refuse(message) {
+    throw {status: 400, message: message};
+}
+
+function find(text, at) {
+    MEMBER.lastIndex = at;
+    try {
+        return MEMBER.exec(text);
+    } catch (e) {
+        refuse('the JSON of the request has too many values, or is nested too deep');
+    }
+}
+
+// The members of the object that `text` is: name, its text, and where its value is in that.
+function members(text) {
+    const opening = OPENING.exec(text);
+    if (!opening) {
+        refuse('the request must be a JSON object');
+    }
+    let at = opening[0].length;
+    const found = [];
+    let last = NOTHING.exec(text.slice(at, at + 1000));
+    if (last) {
+        at += last[0].length;
+    }
+    while (!last) {
+        const match = find(text, at);
+        if (!match || found.length >= MAX_MEMBERS) {
+            refuse(match ? 'the request has too many members' : 'the request is no valid JSON');
+        }
+        const end = MEMBER.lastIndex;
+        found.push({
+            name: name_of(match[4]),
+            from: at,
+            value: at + match[3].length,
+            to: end - match[5].length,
+        });
+        at = end;
+        last = match[5].slice(-1) === '}';
+    }
+    if (text.slice(at).trim() !== '') {
+        refuse('something follows the JSON object of the request');
+    }
+    return distinct(found);
+}
+
+function name_of(quoted) {
+    return quoted.length > 1000 ? refuse("the name of a member is too long") : JSON.parse(quoted);
+}
+
+function distinct(found) {
+    const seen = Object.create(null);
+    for (let i = 0; i < found.length; i++) {
+        const name = found[i].name;
+        const folded = name.toLowerCase();
+        if (!/^[\x20-\x7e]*$/.test(name)) {
+            refuse('the names of members must be plain ASCII');
+        }
+        if (seen['=' + folded]) {
+            refuse('"' + name + '" is there twice');
+        }
+        seen['=' + folded] = true;
+    }
+    return found;
+}
+
+function member(found, name) {
+    for (let i = 0; i < found.length; i++) {
+        if (found[i].name.toLowerCase() === name) {
+            return found[i].name === name ? found[i] : refuse('"' + name + '" must be in small letters');
+        }
+    }
+    return null;
+}
+
+// A name of a model, as the client writes it; undefined where the member is not there.
+function model_name(text, item) {
+    if (!item) {
+        return undefined;
+    }
+    const quoted = text.slice(item.value, item.to);
+    if (quoted[0] !== '"' || quoted.length > 4 * MAX_NAME) {
+        refuse('"' + item.name + '" must be a string, and no longer than ' + MAX_NAME + ' characters');
+    }
+    const name = JSON.parse(quoted);
+    if (name === '' || name.length > MAX_NAME || /[\x00-\x1f\x7f]/.test(name)) {
+        refuse('"' + item.name + '" must have 1 to ' + MAX_NAME + ' characters, without control characters');
+    }
+    return name;
+}
+
+function without(text, found, dropped) {
+    return found
+        .filter((item) => dropped.indexOf(item) < 0)
+        .map((item) => text.slice(item.from, item.to));
+}
+
+// The options' text without what a slice would load the model anew for; null where nothing is to go.
+function plain_options(text, item) {
+    const options = text.slice(item.value, item.to);
+    if (options[0] !== '{') {
+        return null;
+    }
+    const found = members(options);
+    const dropped = found.filter((option) => OPTIONS.indexOf(option.name) < 0);
+    return dropped.length ? '{' + without(options, found, dropped).join(',') + '}' : null;
+}
+
+// What a body says: the model (undefined: nothing), and `rewritten(model)`: the text to send, with that model
+// if the body names none; null where it can go as it came.
+function read(text) {
+    const found = members(text);
+    const model = member(found, 'model');
+    // The old word for it, which Ollama still takes.
+    const old = member(found, 'name');
+    const options = member(found, 'options');
+    const dropped = [member(found, 'keep_alive'), options].filter((item) => item);
+    const kept_options = options && plain_options(text, options);
+    if (options && kept_options === null) {
+        dropped.pop();
+    }
+    const said = model_name(text, model);
+    const named = said === undefined ? model_name(text, old) : said;
+    if (said !== undefined && old && model_name(text, old) !== said) {
+        refuse('"model" and "name" are not the same');
+    }
+    return {
+        model: named,
+        rewritten: (name) => {
+            if (said !== undefined && !dropped.length) {
+                return null;
+            }
+            const parts = without(text, found, dropped);
+            if (kept_options) {
+                parts.push('"options":' + kept_options);
+            }
+            if (said === undefined) {
+                parts.unshift('"model":' + JSON.stringify(name));
+            }
+            return '{' + parts.join(',') + '}';
+        },
+    };
+}
+
+export default {read, refuse, MAX_NAME};
