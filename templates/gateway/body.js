@@ -123,10 +123,29 @@ function model_name(text, item) {
     return name;
 }
 
+// The text of all members but some; what stands together is taken in one piece, for it may be large.
 function without(text, found, dropped) {
-    return found
-        .filter((item) => dropped.indexOf(item) < 0)
-        .map((item) => text.slice(item.from, item.to));
+    const pieces = [];
+    let from = -1;
+    found.forEach((item, i) => {
+        if (dropped.indexOf(item) >= 0) {
+            from = -1;
+            return;
+        }
+        from = from < 0 ? item.from : from;
+        const next = found[i + 1];
+        if (!next || dropped.indexOf(next) >= 0) {
+            pieces.push(text.slice(from, item.to));
+        }
+    });
+    return pieces;
+}
+
+// One object of these pieces; joined once, so that there is no copy more of it than must be.
+function object_of(pieces) {
+    const all = [];
+    pieces.forEach((piece) => all.push(all.length ? ',' : '{', piece));
+    return all.length ? all.concat('}').join('') : '{}';
 }
 
 // The options' text without what a slice would load the model anew for; null where nothing is to go.
@@ -137,7 +156,7 @@ function plain_options(text, item) {
     }
     const found = members(options);
     const dropped = found.filter((option) => OPTIONS.indexOf(option.name) < 0);
-    return dropped.length ? '{' + without(options, found, dropped).join(',') + '}' : null;
+    return dropped.length ? object_of(without(options, found, dropped)) : null;
 }
 
 // What a body says: the model (undefined: nothing), and `rewritten(model)`: the text to send, with that model
@@ -171,7 +190,7 @@ function read(text) {
             if (said === undefined) {
                 parts.unshift('"model":' + JSON.stringify(name));
             }
-            return '{' + parts.join(',') + '}';
+            return object_of(parts);
         },
     };
 }
