@@ -55,6 +55,7 @@ def _nginx(plan: GatewayPlan, machine: Machine) -> Service:
         balancer=places.BALANCER_UNIT,
         nginx=NGINX,
         configuration=places.NGINX_CONF,
+        socket=places.STATUS_SOCKET,
         capabilities="CAP_NET_BIND_SERVICE" if plan.port < 1024 else "",
         stop_s=STOP_S,
     )

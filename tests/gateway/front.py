@@ -4,6 +4,7 @@ for the balancer behind it."""
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -78,7 +79,15 @@ class Front:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.has_tls else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def has_tls(self) -> bool:
+        return self.plan.tls.source != "none"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "etc/tls/server.pem"
 
     def start(self) -> None:
         self.write()
@@ -102,6 +111,36 @@ class Front:
             (self.folder / name).mkdir(exist_ok=True)
         for file in (*nginx_files(self.plan, Machine()), *key_files(keys(), self.plan)):
             (self.folder / "etc" / Path(file.path).name).write_text(self.at_home(file.text))
+
+        if self.has_tls and not self.certificate.exists():
+            self.certificate.parent.mkdir()
+            key = str(self.certificate.with_suffix(".key"))
+            command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+            command += ["-subj", "/CN=gw1", "-addext", "subjectAltName=IP:127.0.0.1"]
+            command += ["-keyout", key, "-out", str(self.certificate)]
+            subprocess.run(command, check=True, capture_output=True)
+
+    def reload(self) -> None:
+        """As systemd does it; returns once new workers take requests."""
+        before = self._workers()
+        self.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 10
+        while not self._workers() - before:
+            assert time.monotonic() < until, self.errors()
+            time.sleep(0.01)
+
+    def _workers(self) -> set[str]:
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return set(path.read_text().split())
+
+    def status(self, path: str = places.STATUS_PATH) -> str:
+        """What the loopback listener for the deploy says."""
+        request = f"GET {path} HTTP/1.0\r\n\r\n".encode()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.folder / "run/status.sock"))
+            connection.sendall(request)
+            said = b"".join(iter(lambda: connection.recv(65536), b""))
+        return said.partition(b"\r\n\r\n")[2].decode()
 
     def at_home(self, text: str) -> str:
         where = {places.GATEWAY_DIR: "etc", places.RUN_DIR: "run", places.LOG_DIR: "log"}
@@ -130,6 +169,7 @@ class Front:
             request.headers.setdefault("Authorization", f"Bearer {key}")
         with requests.Session() as session:
             session.trust_env = False
+            session.verify = str(self.certificate)
             return session.send(request, timeout=20, stream=stream)
 
     def post(self, path: str, body: Any, key: str | None = KEYS["app"]) -> requests.Response:
