@@ -8,24 +8,32 @@ const COUNTS = {
     fleet_tokens_out: /"(?:eval_count|completion_tokens|output_tokens)": ?(\d+)/g,
 };
 
-let tail = '';
+// The newest bytes, in a ring: what is made for each piece of a long stream stays in memory until its end.
+const ring = Buffer.alloc(TAIL);
+let at = 0;
 
 function count(r, data, flags) {
     r.sendBuffer(data, flags);
     try {
-        if (data.length) {
-            tail = (tail + data.slice(-TAIL).toString()).slice(-TAIL);
-        }
+        keep(data, Math.max(0, data.length - TAIL));
         if (flags.last) {
-            note(r);
+            note(r, ring.slice(at).toString() + ring.slice(0, at).toString());
         }
     } catch (e) {
         r.variables.fleet_fault = 'tokens: ' + e.name;
     }
 }
 
+function keep(data, from) {
+    while (from < data.length) {
+        const copied = data.copy(ring, at, from, from + Math.min(TAIL - at, data.length - from));
+        from += copied;
+        at = (at + copied) % TAIL;
+    }
+}
+
 // The last number of each kind: a stream may say the counts so far more than once.
-function note(r) {
+function note(r, tail) {
     Object.keys(COUNTS).forEach((name) => {
         let last = null;
         for (let match; (match = COUNTS[name].exec(tail)) !== null;) {
