@@ -11,6 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ollama_fleet.authority.inventory_folder import (
+    gateways_with_authority,
+    hosts_with_authority,
+)
 from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.file_digests import with_digests
 from ollama_fleet.kept_plan import read_kept
@@ -76,8 +80,11 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     lock file and the API keys lie; those of mirrors come first."""
     planned = plan_fleet(fleet, previous=read_kept(inventory)).required()
     locked = with_lock(planned.hosts, read_lock(inventory))
-    plans = {name: with_digests(plan, str(inventory)) for name, plan in locked.items()}
-    mirrors, gateways = mirrors_of(fleet), _with_api_keys(gateways_of(fleet, plans), inventory)
+    plans = hosts_with_authority(
+        {name: with_digests(plan, str(inventory)) for name, plan in locked.items()}, inventory
+    )
+    gateways = gateways_with_authority(gateways_of(fleet, plans), inventory)
+    mirrors, gateways = mirrors_of(fleet), _with_api_keys(gateways, inventory)
     on_hosts: dict[str, dict[str, Any]] = {name: {} for name in plans}
     for mirror in mirrors.values():
         on_hosts.get(mirror.host, {})["mirror_plan"] = mirror

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ollama_fleet.certificate_files import with_certificates
 from ollama_fleet.custom_files import with_custom_files
 from ollama_fleet.key_files import with_keys
 from ollama_fleet.layout_files import with_layouts
@@ -30,7 +31,7 @@ def validate(file: YamlFile) -> Fleet:
     fleet = _fleet(file)
     if any(host.mig_parted for host in fleet.hosts.values()):
         fleet = _fleet(with_layouts(file, fleet))
-    return with_keys(file, fleet)
+    return with_certificates(file, with_keys(file, fleet))
 
 
 def _fleet(file: YamlFile) -> Fleet:

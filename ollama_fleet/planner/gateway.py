@@ -54,7 +54,8 @@ class GatewayPlan:
 
     `host` is the machine's name, for people, `on_host` whether that is one of the fleet's own hosts.
     It listens on `port` of the address `listen`, or of all. `keys` may call it where it `needs_key`.
-    `environment`: what installing its packages sees. Times are in seconds.
+    `environment`: what installing its packages sees. `authority`: folder of who signs certificates, on
+    the deploying machine. Times are in seconds.
     """
 
     name: str
@@ -75,6 +76,7 @@ class GatewayPlan:
     pools: tuple[ModelPool, ...]
     keys: tuple[ApiKey, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    authority: str = ""
 
     def is_here(self, upstream: Upstream) -> bool:
         """Whether a slice is on the gateway's own machine."""
@@ -86,6 +88,7 @@ class HopPlan:
     """A host's part of the gateway: its nginx, through which gateways reach its slices, and its health.
 
     `listen_port` is None where every gateway is on this host; `gateways` are the names of the others.
+    `authority`: folder of who signs certificates, on the deploying machine.
     """
 
     host: str
@@ -97,6 +100,7 @@ class HopPlan:
     timeout_s: int
     busy_timeout_s: int
     read_timeout_s: int
+    authority: str = ""
 
 
 def gateways_of(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, GatewayPlan]:
