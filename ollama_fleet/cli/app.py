@@ -6,6 +6,7 @@ import typer
 
 from ollama_fleet.cli import (
     bundle,
+    ca,
     check,
     describe,
     discover,
@@ -31,6 +32,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "lock": lock.lock,
     "bundle": bundle.bundle,
     "serve-bundle": serve_bundle.serve_bundle,
+    "ca": ca.ca,
     "fit": fit.fit,
     "recommend": recommend.recommend,
     "models": models.models,
