@@ -78,24 +78,24 @@ def test_only_the_fleets_gateways_get_to_a_host(fleet: Certified) -> None:
     # Nobody else does: without a certificate, with the host's own, with one of another authority, with
     # one that has ended.
     trust = f"--cacert {GATEWAY_TLS}/hop-ca.pem"
-    assert fleet.hop(GATEWAY, trust).endswith(" 400 0")
+    assert fleet.hop(GATEWAY, trust).endswith("400 0")
     as_host = f"--cert {HOP_TLS}/server.pem --key {HOP_TLS}/server.key"
     refused = fleet.hop(HOST, f"{as_host} --cacert {HOP_TLS}/gateways-ca.pem")
-    assert refused.endswith(" 400 0")
+    assert refused.endswith("400 0")
     fleet.sh(GATEWAY, STRANGER)
-    assert fleet.hop(GATEWAY, f"{trust} --cert /tmp/stranger.pem").endswith(" 400 0")
+    assert fleet.hop(GATEWAY, f"{trust} --cert /tmp/stranger.pem").endswith("400 0")
     ended(fleet)
-    assert fleet.hop(GATEWAY, f"{trust} --cert /tmp/ended.pem").endswith(" 400 0")
+    assert fleet.hop(GATEWAY, f"{trust} --cert /tmp/ended.pem").endswith("400 0")
 
     # And the gateway talks to nobody else: another name, another authority, a gateway as a host.
-    assert fleet.hop(GATEWAY, OWN_TLS, name="other").endswith(" 000 60")
+    assert fleet.hop(GATEWAY, OWN_TLS, name="other").endswith("000 60")
     own, fake = f"--cert {GATEWAY_TLS}/hop.pem", "--cacert /tmp/stranger.pem"
-    assert fleet.hop(GATEWAY, f"{own} {fake}").endswith(" 000 60")
+    assert fleet.hop(GATEWAY, f"{own} {fake}").endswith("000 60")
     fleet.sh(HOST, f"cp -a {HOP_TLS} /root/tls")
     copied = fleet.sh(GATEWAY, f"base64 -w0 {GATEWAY_TLS}/hop.pem")
     fleet.sh(HOST, f"echo {copied} | base64 -d | tee {HOP_TLS}/server.pem >{HOP_TLS}/server.key")
     fleet.sh(HOST, "systemctl reload ollama-hop; sleep 0.5")
-    assert fleet.hop(GATEWAY, OWN_TLS).endswith(" 000 60")
+    assert fleet.hop(GATEWAY, OWN_TLS).endswith("000 60")
     assert fleet.balanced().endswith("503") or fleet.balanced().endswith("502")
 
     # The next deploy puts that right, and the services never stopped.
