@@ -137,7 +137,7 @@ def _arguments(plan: GatewayPlan, state: AcmeState) -> list[str]:
     anew = ["--force-renewal"] if server and server != wanted else ["--keep-until-expiring"]
     names = [word for name in plan.names for word in ("-d", name)]
     return [
-        *("certbot", "certonly", "--non-interactive", "--agree-tos", "--quiet", *contact),
+        *("certbot", "certonly", "--non-interactive", "--agree-tos", *contact),
         *("--server", wanted, "--webroot", "--webroot-path", WEBROOT, "--cert-name", NAME),
         *("--renew-with-new-domains", *anew, "--deploy-hook", HOOK, *names),
     ]

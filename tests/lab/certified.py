@@ -97,8 +97,16 @@ class Certified(Fleet):
         balancer = BALANCER.replace("ADDRESS", self.lab.address(HOST))
         self._write(GATEWAY, "/etc/balancer.cfg", balancer)
         self._serve(HOST, "ollama-hop", HOP)
-        self._serve(GATEWAY, "ollama-gateway", FRONT)
+        self.start_gateway()
         self._unit(GATEWAY, "ollama-balancer", "/usr/sbin/haproxy -W -f /etc/balancer.cfg", "USR2")
+
+    def start_gateway(self) -> None:
+        """The same of what serves clients."""
+        self._serve(GATEWAY, "ollama-gateway", FRONT)
+
+    def gateway_process(self) -> str:
+        """The main process of what serves clients."""
+        return self.sh(GATEWAY, "systemctl show -p MainPID --value ollama-gateway")
 
     def _serve(self, host: str, name: str, servers: str) -> None:
         self._write(host, f"/etc/{name}.conf", NGINX.format(name=name, servers=servers))

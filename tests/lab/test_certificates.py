@@ -1,4 +1,4 @@
-"""Certificates on lab hosts: real nginx, HAProxy, curl and openssl, and certbot against pebble."""
+"""Certificates on lab hosts: real nginx, HAProxy, curl and openssl."""
 
 import shutil
 import subprocess
@@ -13,7 +13,6 @@ from tests.lab.certified import GATEWAY, GATEWAY_TLS, HOP_TLS, HOST, NAME, Certi
 from tests.lab.conftest import bare
 from tests.lab.fleet import BIN
 
-PEBBLE = "cepeb"
 PREPARE = """
 apt-get -qq update && apt-get -qq -y --no-install-recommends install {packages} >/dev/null 2>&1
 systemctl disable -q --now nginx haproxy 2>/dev/null
@@ -34,7 +33,7 @@ def machines(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
         list(pool.map(lambda name: bare(lab, name, "no-gpu"), (HOST, GATEWAY)))
         list(pool.map(lambda name: prepare(fleet, name), (HOST, GATEWAY)))
     yield lab
-    for name in (HOST, GATEWAY, PEBBLE):
+    for name in (HOST, GATEWAY):
         if name in {host.name for host in lab.status()}:
             lab.remove(name)
 
