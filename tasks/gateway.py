@@ -2,6 +2,8 @@
 
 from pyinfra.api import deploy
 
+from ollama_fleet.host.acme import acme_certificate
+from ollama_fleet.host.certificates import gateway_certificates, hop_certificates
 from ollama_fleet.host.gateway import (
     gateway_proved,
     gateway_ready,
@@ -18,7 +20,9 @@ from ollama_fleet.planner.plan import HostPlan
 def run_gateway(gateway: GatewayPlan) -> None:
     """Answer for the slices that are planned: those that go get nothing new before they do."""
     gateway_ready(name="Install what the gateway needs", gateway=gateway)
+    gateway_certificates(name="Give it its certificates", plan=gateway, ca_dir=gateway.authority)
     gateway_serves(name="Run the gateway", gateway=gateway)
+    acme_certificate(name="Have certbot get its certificate", plan=gateway)
 
 
 @deploy("Gateway")
@@ -32,4 +36,6 @@ def open_hop(plan: HostPlan) -> None:
     """Let gateways reach the host's slices, which stay on loopback."""
     if plan.hop:
         hop_ready(name="Install what the hop needs", plan=plan)
+        authority = plan.hop.authority
+        hop_certificates(name="Give it a certificate", plan=plan, ca_dir=authority)
         hop_serves(name="Let gateways reach the slices", plan=plan)

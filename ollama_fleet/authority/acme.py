@@ -10,20 +10,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.authority.leaf import names_of, plain
-from ollama_fleet.authority.places import GATEWAY_FOLDER, GATEWAY_UNIT, GROUP, gateway_places
+from ollama_fleet.authority.places import GROUP, gateway_places
 from ollama_fleet.authority.state import UNTOLD, Found, questions, read_found
+from ollama_fleet.gateway.packages import CERTBOT, missing_question, read_missing
+from ollama_fleet.gateway.places import (
+    ACME_HOOK,
+    ACME_NAME,
+    ACME_RENEWAL,
+    ACME_ROOT,
+    GATEWAY_TLS,
+    GATEWAY_UNIT,
+)
+from ollama_fleet.packaging import install_packages
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.templating import MARKER, HostFile, render
 
-# The nginx of the gateway serves it on port 80.
-WEBROOT = "/var/lib/ollama-gateway/acme"
-# Its name among the certificates of this certbot, which may have others.
-NAME = "ollama-gateway"
 LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-HOOK = "/etc/ollama/gateway/acme-deploy"
-RENEWAL = f"/etc/letsencrypt/renewal/{NAME}.conf"
-LIVE = f"/etc/letsencrypt/live/{NAME}"
+LIVE = f"/etc/letsencrypt/live/{ACME_NAME}"
 # Of the distributions' packages.
 TIMERS = "certbot.timer certbot-renew.timer"
 
@@ -33,6 +37,7 @@ class AcmeState:
     """certbot on a gateway's machine: what its own file says of our certificate ("" without one), whether
     the gateway has that very certificate, and whether a timer renews it."""
 
+    packager: str
     has_certbot: bool
     renewal: str
     hook: str
@@ -44,34 +49,34 @@ class AcmeState:
 def hook_file() -> HostFile:
     """What certbot runs when it has a new certificate."""
     text = render(
-        "gateway-acme.sh.j2",
+        "gateway/acme-deploy.sh.j2",
         marker=MARKER,
-        name=NAME,
-        folder=GATEWAY_FOLDER,
+        name=ACME_NAME,
+        folder=GATEWAY_TLS,
         group=GROUP,
         unit=GATEWAY_UNIT,
         untold=UNTOLD,
     )
-    return HostFile(HOOK, text, mode="0755")
+    return HostFile(ACME_HOOK, text, mode="0755")
 
 
 def challenge_server(plan: GatewayPlan, addresses: Sequence[str]) -> str:
     """The server block for port 80 of these addresses (`0.0.0.0`, `[::]`); empty unless it is needed."""
     if plan.tls.source != "acme":
         return ""
-    return render("gateway-acme.nginx.j2", listen=addresses, names=plan.names, webroot=WEBROOT)
+    return render("gateway/acme.nginx.j2", listen=addresses, names=plan.names, webroot=ACME_ROOT)
 
 
 def acme_questions(plan: GatewayPlan) -> dict[str, str]:
     """What to ask a gateway's machine about certbot; little where it is not wanted."""
-    ours = {"acme.renewal": f"cat {RENEWAL} 2>/dev/null; true"}
+    ours = {"acme.renewal": f"cat {ACME_RENEWAL} 2>/dev/null; true"}
     if plan.tls.source != "acme":
         return ours
     return {
         **ours,
-        "acme.certbot": "command -v certbot",
-        "acme.hook": f"sha256sum <{HOOK} 2>/dev/null; true",
-        "acme.placed": f"cmp -s {LIVE}/fullchain.pem {GATEWAY_FOLDER}/server.pem",
+        "acme.packages": missing_question(CERTBOT),
+        "acme.hook": f"sha256sum <{ACME_HOOK} 2>/dev/null; true",
+        "acme.placed": f"cmp -s {LIVE}/fullchain.pem {GATEWAY_TLS}/server.pem",
         "acme.timer": f"systemctl is-active {TIMERS}; true",
         **questions(gateway_places(plan)[:1]),
     }
@@ -81,9 +86,11 @@ def read_acme(plan: GatewayPlan, answers: Answers) -> AcmeState:
     """Answers to `acme_questions`."""
     renewal = answers["acme.renewal"].text
     if plan.tls.source != "acme":
-        return AcmeState(False, renewal, "", False, False, None)
+        return AcmeState("", False, renewal, "", False, False, None)
+    packager, missing = read_missing(answers, "acme.packages")
     return AcmeState(
-        has_certbot=answers["acme.certbot"].code == 0,
+        packager=packager,
+        has_certbot=not missing,
         renewal=renewal,
         hook=answers["acme.hook"].text.partition(" ")[0],
         is_placed=answers["acme.placed"].code == 0,
@@ -101,7 +108,7 @@ def acme_steps(plan: GatewayPlan, state: AcmeState) -> list[str | HostFile]:
         return []
     hook = hook_file()
     return [
-        *([] if state.has_certbot else [_INSTALL]),
+        *([] if state.has_certbot else install_packages(state.packager, ["certbot"])),
         hook,
         _GET.format(arguments=shlex.join(_arguments(plan, state)), names=" ".join(plan.names)),
     ]
@@ -138,38 +145,27 @@ def _arguments(plan: GatewayPlan, state: AcmeState) -> list[str]:
     names = [word for name in plan.names for word in ("-d", name)]
     return [
         *("certbot", "certonly", "--non-interactive", "--agree-tos", *contact),
-        *("--server", wanted, "--webroot", "--webroot-path", WEBROOT, "--cert-name", NAME),
-        *("--renew-with-new-domains", *anew, "--deploy-hook", HOOK, *names),
+        *("--server", wanted, "--webroot", "--webroot-path", ACME_ROOT, "--cert-name", ACME_NAME),
+        *("--renew-with-new-domains", *anew, "--deploy-hook", ACME_HOOK, *names),
     ]
 
 
-_INSTALL = """say 'installing certbot'
-said=$(mktemp)
-if command -v apt-get >/dev/null; then
-    apt-get -qq update -o Acquire::Retries=3 || :
-    apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \\
-        --no-install-recommends install certbot
-else
-    dnf -q -y install certbot
-fi >"$said" 2>&1 || fail "cannot install certbot: $(tail -n 5 "$said")"
-rm -f "$said"
-"""
 _GET = f"""
-mkdir -p {WEBROOT}
-chmod 0755 {WEBROOT}
+mkdir -p {ACME_ROOT}
+chmod 0755 {ACME_ROOT}
 said=$(mktemp)
 say 'certificate by ACME for {{names}}'
 {{arguments}} >"$said" 2>&1 || fail "certbot got no certificate for {{names}}, and the gateway goes on \\
 with the one that it has: $(tail -n 12 "$said")
 see that these names lead to this machine, that port 80 is open, and /var/log/letsencrypt/letsencrypt.log"
 rm -f "$said"
-cmp -s {LIVE}/fullchain.pem {GATEWAY_FOLDER}/server.pem || RENEWED_LINEAGE={LIVE} {HOOK}
+cmp -s {LIVE}/fullchain.pem {GATEWAY_TLS}/server.pem || RENEWED_LINEAGE={LIVE} {ACME_HOOK}
 for timer in {TIMERS}; do
     [ ! -f /lib/systemd/system/$timer ] && [ ! -f /usr/lib/systemd/system/$timer ] ||
         systemctl enable -q --now $timer
 done
 """
 _FORGET = f"""say 'certbot does not get a certificate for the gateway any more'
-rm -f {HOOK}
-certbot delete --non-interactive --quiet --cert-name {NAME} || fail 'certbot does not forget {NAME}'
+rm -f {ACME_HOOK}
+certbot delete --non-interactive --quiet --cert-name {ACME_NAME} || fail 'certbot does not forget {ACME_NAME}'
 """

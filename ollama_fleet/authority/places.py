@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 
 from ollama_fleet.authority.leaf import Leaf, client_leaf, host_leaf, server_leaf
+from ollama_fleet.gateway.places import (
+    BALANCER_UNIT,
+    GATEWAY_TLS,
+    GATEWAY_UNIT,
+    HOP_TLS,
+    HOP_UNIT,
+    USER,
+)
 from ollama_fleet.planner.gateway import GatewayPlan, HopPlan
 
 # Whose processes read keys: nginx and HAProxy.
-GROUP = "ollama-gateway"
-GATEWAY_FOLDER, HOP_FOLDER = "/etc/ollama/gateway/tls", "/etc/ollama/hop/tls"
-GATEWAY_UNIT, BALANCER_UNIT, HOP_UNIT = (
-    f"ollama-{name}.service" for name in ("gateway", "balancer", "hop")
-)
+GROUP = USER
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ def hop_places(hop: HopPlan | None) -> tuple[Place, ...]:
     return (
         Place(
             host_leaf(hop),
-            f"{HOP_FOLDER}/server.pem",
-            f"{HOP_FOLDER}/server.key",
+            f"{HOP_TLS}/server.pem",
+            f"{HOP_TLS}/server.key",
             HOP_UNIT,
             "certificate for gateways",
-            trust=f"{HOP_FOLDER}/gateways-ca.pem",
+            trust=f"{HOP_TLS}/gateways-ca.pem",
         ),
     )
 
@@ -73,8 +77,8 @@ def _server(plan: GatewayPlan) -> Place:
     given = Given(tls.certificate, tls.key) if tls.certificate and tls.key else None
     return Place(
         server_leaf(plan),
-        f"{GATEWAY_FOLDER}/server.pem",
-        f"{GATEWAY_FOLDER}/server.key",
+        f"{GATEWAY_TLS}/server.pem",
+        f"{GATEWAY_TLS}/server.key",
         GATEWAY_UNIT,
         "certificate for clients",
         given=given,
@@ -83,6 +87,6 @@ def _server(plan: GatewayPlan) -> Place:
 
 
 def _client(plan: GatewayPlan) -> Place:
-    both = f"{GATEWAY_FOLDER}/hop.pem"
-    trust = f"{GATEWAY_FOLDER}/hop-ca.pem"
+    both = f"{GATEWAY_TLS}/hop.pem"
+    trust = f"{GATEWAY_TLS}/hop-ca.pem"
     return Place(client_leaf(plan), both, both, BALANCER_UNIT, "certificate for hosts", trust=trust)

@@ -20,9 +20,7 @@ _REQUEST = re.compile(
 _FOLDER = """
 getent group {group} >/dev/null ||
     fail 'there is no group {group}, which reads the keys of certificates; deploy the whole gateway'
-mkdir -p {folder}
-chown root:{group} {folder}
-chmod 0750 {folder}
+[ -d {folder} ] || install -d -m 2750 -o root -g {group} {folder} || fail 'cannot make {folder}'
 """
 _FRESH = """
 rm -rf {folder}/{new}

@@ -21,17 +21,12 @@ REMEDIES = {
 
 
 def judge_gateway_certificates(plan: GatewayPlan, answers: Answers) -> list[CheckResult]:
-    """Results for a gateway, of the answers to `certificate_questions`."""
+    """Results for a gateway, of the answers to what its places ask."""
     subject, source = f"gateway {plan.name}", plan.tls.source
     return [
         _judged(plan.host, subject, place, answers, "" if place.trust else REMEDIES.get(source, ""))
         for place in gateway_places(plan)
     ]
-
-
-def certificate_questions(plan: GatewayPlan) -> dict[str, str]:
-    """What to ask a gateway's machine for its proof."""
-    return questions(gateway_places(plan))
 
 
 def _asked(plan: HostPlan) -> dict[str, str]:

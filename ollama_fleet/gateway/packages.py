@@ -12,6 +12,7 @@ MODULE_DIRS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
 HOP = {
     f"[ -x {NGINX} ]": {"apt": "nginx", "dnf": "nginx"},
     "command -v curl": {"apt": "curl", "dnf": "curl"},
+    "command -v openssl": {"apt": "openssl", "dnf": "openssl"},
 }
 GATEWAY = {
     **HOP,
@@ -23,6 +24,7 @@ GATEWAY = {
     "command -v socat": {"apt": "socat", "dnf": "socat"},
     "command -v logrotate": {"apt": "logrotate", "dnf": "logrotate"},
 }
+CERTBOT = {"command -v certbot": {"apt": "certbot", "dnf": "certbot"}}
 
 
 def missing_question(needed: Mapping[str, Mapping[str, str]]) -> str:

@@ -22,8 +22,13 @@ POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
 ADMIN_SOCKET = f"{RUN_DIR}/admin.sock"
 STATUS_SOCKET = f"{RUN_DIR}/status.sock"
 LOG_DIR = "/var/log/ollama-gateway"
-# Where certbot answers the authority.
+# Where certbot answers the authority: nginx shows the folder `acme` in it on port 80.
 ACME_DIR = "/var/lib/ollama-gateway"
+ACME_ROOT = f"{ACME_DIR}/acme"
+# Our certificate among those of the machine's certbot, and what that runs when it has a new one.
+ACME_NAME = "ollama-gateway"
+ACME_RENEWAL = f"/etc/letsencrypt/renewal/{ACME_NAME}.conf"
+ACME_HOOK = f"{GATEWAY_DIR}/acme-deploy"
 
 HOP_DIR = "/etc/ollama/hop"
 HOP_TLS = f"{HOP_DIR}/tls"
@@ -50,7 +55,7 @@ OF_HOP = (
 )
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
-    *(NGINX_CONF, *PROGRAMS, BALANCER_CONF, LOGROTATE),
+    *(NGINX_CONF, *PROGRAMS, BALANCER_CONF, LOGROTATE, ACME_HOOK),
 )
 
 

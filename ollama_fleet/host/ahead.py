@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ollama_fleet.driver.state import read_state
-from ollama_fleet.host import containers, driver, gateway, mig, models, release, units, warm
+from ollama_fleet.host import (
+    certificates,
+    containers,
+    driver,
+    gateway,
+    mig,
+    models,
+    release,
+    units,
+    warm,
+)
 from ollama_fleet.host.answers import ask
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
@@ -33,6 +43,7 @@ STEPS = (
     Step(containers.asked, containers.problems),
     Step(release.asked, release.problems),
     Step(gateway.asked),
+    Step(certificates.hop_asked, certificates.hop_problems),
     Step(mig.asked, mig.problems),
     Step(units.asked),
     Step(models.asked, models.problems),

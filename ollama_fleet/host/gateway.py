@@ -1,12 +1,14 @@
 """The gateway and each host's part of it: programs, services in force, and the proof."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
+from ollama_fleet.authority.acme import acme_questions
+from ollama_fleet.checks.certificates import judge_gateway_certificates
 from ollama_fleet.checks.gateway import judge_gateway
 from ollama_fleet.gateway import prepare, proof
 from ollama_fleet.gateway.gateway import common_files, gateway_services
@@ -14,6 +16,7 @@ from ollama_fleet.gateway.hop import hop_services
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.packages import MODULE, MODULE_DIRS
 from ollama_fleet.gateway.service import Service, Step, questions, read_found, service_steps
+from ollama_fleet.host import certificates
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.host.verification import conclude
@@ -82,7 +85,8 @@ def gateway_ready(gateway: GatewayPlan) -> Generator[Any, None, None]:
 
         gateway_ready(name="Install what the gateway needs", gateway=gateway)
     """
-    yield from _prepared(prepare.GATEWAY, gateway_asked(gateway), gateway.environment)
+    later = [certificates.gateway_asked(gateway), acme_questions(gateway)]
+    yield from _prepared(prepare.GATEWAY, gateway_asked(gateway), gateway.environment, later)
 
 
 @operation()
@@ -135,9 +139,12 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
 
 
 def _prepared(
-    part: prepare.Part, wanted: dict[str, str], environment: Any
+    part: prepare.Part,
+    wanted: dict[str, str],
+    environment: Any,
+    later: Sequence[Mapping[str, str]] = (),
 ) -> Generator[Any, None, None]:
-    answers = ask(wanted)
+    answers = ask(wanted, ahead=later)
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
@@ -201,11 +208,12 @@ def gateway_proved(gateway: GatewayPlan) -> Generator[Any, None, None]:
         host.noop("verified when the deploy has run")
         return
     services = gateway_asked(gateway)
-    wanted = services | proof.questions(gateway)
+    wanted = services | proof.questions(gateway) | certificates.gateway_asked(gateway)
     answers = ask(wanted)
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
     wished = gateway_services(gateway, _machine(answers))
     found = read_found("gateway", wished, answers)
-    yield from conclude(judge_gateway(gateway, wished, found, proof.read_proof(answers)))
+    results = judge_gateway(gateway, wished, found, proof.read_proof(answers))
+    yield from conclude([*results, *judge_gateway_certificates(gateway, answers)])

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable
 
 from ollama_fleet.draining import drain
-from ollama_fleet.gateway.places import SYSUSERS
+from ollama_fleet.gateway.places import ACME_HOOK, ACME_NAME, ACME_RENEWAL, SYSUSERS
 from ollama_fleet.gateway.places import USER as GATEWAY_USER
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places
@@ -127,6 +127,10 @@ _GATEWAY_ACCOUNT = f"""
 ! grep -q '^{GATEWAY_USER}:[^:]*:[^:]*:[^:]*:Gateway to Ollama slices:' /etc/passwd ||
     userdel {GATEWAY_USER} >/dev/null || problem "the user {GATEWAY_USER}"
 """
+_ACME = f"""
+[ ! -f {ACME_RENEWAL} ] || certbot delete --non-interactive --quiet --cert-name {ACME_NAME} ||
+    problem "the certificate {ACME_NAME} of certbot"
+"""
 _END = f"""
 [ -z "$trouble" ] || fail 'the rest is gone; mend what is said above, then run again'
 rm -f {places.MANIFEST} || fail 'cannot remove {places.MANIFEST}; run again'
@@ -157,6 +161,7 @@ def removal_steps(found: Found, removal: Removal, drain_timeout_s: int) -> list[
         _STOP,
         *_call("gone", [path for path in found.files if path not in late]),
         _FORGET,
+        *([_ACME] if ACME_HOOK in found.files else []),
         *(f"release {shlex.quote(path)}" for path in found.releases),
         *_call("put_back", [path for path in files if path not in found.files]),
         *(f"rm -rf {path} || problem {path}" for path in map(shlex.quote, found.folders)),

@@ -14,15 +14,16 @@ PORT = 11443
 HOP_TLS, GATEWAY_TLS = "/etc/ollama/hop/tls", "/etc/ollama/gateway/tls"
 DEPLOY = """
 from pyinfra import host
+from ollama_fleet.host.acme import acme_certificate
+from ollama_fleet.host.certificates import gateway_certificates, hop_certificates
 from ollama_fleet.host.session import begin
-from tasks.certificates import certify_by_acme, certify_gateway, certify_host
 
 _, gateway, plan = begin(host)
-if plan:
-    certify_host(plan)
+if plan and plan.hop:
+    hop_certificates(name="Hop", plan=plan, ca_dir=plan.hop.authority)
 if gateway:
-    certify_gateway(gateway)
-    certify_by_acme(gateway)
+    gateway_certificates(name="Gateway", plan=gateway, ca_dir=gateway.authority)
+    acme_certificate(name="ACME", plan=gateway)
 """
 NGINX = """
 error_log stderr;

@@ -49,6 +49,7 @@ class Machine:
         for folder in ("/etc/ollama", "/var/lib/ollama-gateway"):
             text = text.replace(folder, f"{self.root}{folder}")
         text = text.replace("root:ollama-gateway", "$(id -un):$(id -gn)")
+        text = text.replace("-o root -g ollama-gateway", "-o $(id -un) -g $(id -gn)")
         text = text.replace("systemctl", "echo systemctl")
         text = text.replace("getent group ollama-gateway", "true")
         done = subprocess.run(["sh", "-s"], input=text, capture_output=True, text=True)

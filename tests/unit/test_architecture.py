@@ -53,7 +53,7 @@ MAY_IMPORT = {
         *("certificate_files", "custom_files", "key_files", "layout_files", "model_errors"),
         *("problems", "spec", "yamlfile"),
     },
-    "authority": {"planner", "problems", "questions", "templating"},
+    "authority": {"gateway", "packaging", "planner", "problems", "questions", "templating"},
     "hardware": {"mig", "questions"},
     "mig": {"draining", "gpu_settings", "hardware", "planner", "problems", "questions", "yamlfile"},
     "gpu_settings": {"hardware", "planner", "questions"},

@@ -15,7 +15,7 @@ from ollama_fleet.authority.places import Given, Place, gateway_places, hop_plac
 from ollama_fleet.authority.rotation import rotate
 from ollama_fleet.authority.script import key_steps, place_steps, read_requests
 from ollama_fleet.authority.state import Due, due, questions, strangers
-from ollama_fleet.checks.certificates import certificate_questions, judge_gateway_certificates
+from ollama_fleet.checks.certificates import judge_gateway_certificates
 from tests.unit.authorities import Machine, plans
 
 NOW = datetime.now(UTC)
@@ -262,7 +262,7 @@ def test_a_check_warns_when_less_than_30_days_are_left(
     gateway, _ = plans(tmp_path)
     for place in gateway_places(gateway):
         deploy(machine, place, authority, NOW - timedelta(days=age_days) + timedelta(minutes=5))
-    answers = machine.ask(certificate_questions(gateway))
+    answers = machine.ask(questions(gateway_places(gateway)))
     results = judge_gateway_certificates(gateway, answers)
     assert [result.status for result in results] == [status, status]
     assert all(words in result.found for result in results)
@@ -271,6 +271,6 @@ def test_a_check_warns_when_less_than_30_days_are_left(
 
 def test_a_machine_that_has_nothing_fails_the_check(tmp_path: Path, machine: Machine) -> None:
     gateway, _ = plans(tmp_path)
-    answers = machine.ask(certificate_questions(gateway))
+    answers = machine.ask(questions(gateway_places(gateway)))
     results = judge_gateway_certificates(gateway, answers)
     assert {(result.status, result.found) for result in results} == {("failed", "there is none")}
