@@ -7,9 +7,10 @@ pyinfra inventory/prod.py deploy.py -y         do it without asking, as in CI
 
 from pyinfra import host
 
-from ollama_fleet.host.session import begin
+from ollama_fleet.host.session import begin, own_firewall
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
+from tasks.firewall import guard_machine, guard_ports
 from tasks.gateway import open_hop, prove_gateway, run_gateway
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
@@ -25,6 +26,8 @@ mirror, gateway, plan = begin(host)
 # pyinfra does each step on all machines before the next: mirrors serve when hosts begin to fetch.
 if mirror:
     run_mirror(mirror)
+if firewall := own_firewall(host, plan):
+    guard_machine(firewall)
 # Slices that go get nothing new before they do.
 if gateway:
     run_gateway(gateway)
@@ -33,6 +36,7 @@ if plan:
     preflight(plan)
     # Downloads run on the host by themselves; whoever needs one waits for it.
     start_downloads(plan)
+    guard_ports(plan)
     protect_containers(plan)
     install_driver(plan)
     match_gpus(plan)

@@ -22,6 +22,7 @@ from ollama_fleet.keys.kept import keys_in_force
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
 from ollama_fleet.planner.absent import absent_machine
+from ollama_fleet.planner.firewall import firewall_of
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
 from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
@@ -148,7 +149,11 @@ def _machine(
 ) -> HostTuple:
     """A machine that is no host: a mirror's or a gateway's own; without a plan it is given up."""
     reached = _reached(name, spec, fleet, directory, f"{kind}s.{name}")
-    planned = {f"{kind}_plan": plan} if plan else {"plan": absent_machine(name)}
+    planned = (
+        {f"{kind}_plan": plan, "firewall_plan": firewall_of(fleet, name)}
+        if plan
+        else {"plan": absent_machine(name)}
+    )
     return _pyinfra_name(name, spec), {**planned, **reached}
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ollama_fleet import catalogue
 from ollama_fleet.spec_custom import CustomModelSpec
 from ollama_fleet.spec_delivery import DownloadsSpec, ModelsSpec
+from ollama_fleet.spec_firewall import Firewall
 from ollama_fleet.spec_fleet_rules import fleet_rules
 from ollama_fleet.spec_gateway import GatewayMachineSpec, GatewaySpec, fleet_gateway_rules
 from ollama_fleet.spec_mirrors import MirrorChoice, MirrorSpec, fleet_mirror_rules
@@ -118,6 +119,7 @@ class HostSpec(Spec):
     reboot: Reboot = None
     proxy: Proxy = None
     drain_timeout_s: DrainTimeout = None
+    firewall: Firewall = None
 
     @model_validator(mode="after")
     def _rules(self) -> "HostSpec":
@@ -170,6 +172,7 @@ class Fleet(Spec):
     gateways: dict[HostName, GatewayMachineSpec] = Field(
         default={}, description="Machines that run it, by name; default: the only host."
     )
+    firewall: Firewall = None
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from ollama_fleet.spec_firewall import Firewall
 from ollama_fleet.spec_removal import State
 from ollama_fleet.spec_rules import rule_broken
 from ollama_fleet.spec_servers import Port, Spec
@@ -113,6 +114,7 @@ class GatewayMachineSpec(Spec):
     connection: Connection = "ssh"
     state: State = "present"
     ssh: Ssh = SshSpec()
+    firewall: Firewall = None
 
 
 def _gateway_rules(spec: GatewaySpec) -> Iterator[PydanticCustomError]:
@@ -175,7 +177,8 @@ def _machines(fleet: "Fleet") -> Iterator[PydanticCustomError]:
             yield rule_broken(at, "is the name of a mirror, too; rename it")
         if spec.host is None:
             continue
-        for key in sorted({"address", "connection", "ssh", "state"} & spec.model_fields_set):
+        of_host = {"address", "connection", "ssh", "state", "firewall"}
+        for key in sorted(of_host & spec.model_fields_set):
             yield rule_broken((*at, key), f"`hosts.{spec.host}` says it; drop it here")
         if spec.host not in fleet.hosts:
             has = ", ".join(list(fleet.hosts)[:10])

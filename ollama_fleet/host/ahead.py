@@ -13,6 +13,7 @@ from ollama_fleet.host import (
     certificates,
     containers,
     driver,
+    firewall,
     gateway,
     mig,
     models,
@@ -39,6 +40,7 @@ def _driver_problems(plan: HostPlan, answers: Answers) -> list[str]:
 
 # In the order of deploy.py.
 STEPS = (
+    Step(firewall.asked, firewall.problems),
     Step(driver.asked, _driver_problems),
     Step(containers.asked, containers.problems),
     Step(release.asked, release.problems),

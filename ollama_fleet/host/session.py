@@ -8,6 +8,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
+from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.mirror import MirrorPlan
@@ -20,6 +21,7 @@ HOST_KEYS = (
     *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
     *("slices", "wishes", "models", "downloads", "state", "remove"),
     *("driver", "container_toolkit", "container_runtime", "reboot", "proxy", "drain_timeout_s"),
+    "firewall",
 )
 
 
@@ -42,6 +44,12 @@ def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan |
     if (mirror or gateway) and not host.data.get("plan"):
         return mirror, gateway, None
     return mirror, gateway, _host_plan(host)
+
+
+def own_firewall(host: Host, plan: HostPlan | None) -> FirewallPlan | None:
+    """The firewall of a machine that is no host; a host's is in its plan."""
+    found: FirewallPlan | None = host.data.get("firewall_plan")
+    return None if plan or host.data.get("only") else found
 
 
 def _host_plan(host: Host) -> HostPlan:

@@ -20,6 +20,7 @@ from ollama_fleet.convergence import (
 )
 from ollama_fleet.draining import PENDING_DIR
 from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
+from ollama_fleet.firewall.rules import UNIT_FILE as FIREWALL_UNIT
 from ollama_fleet.gateway.places import OF_GATEWAY, OF_HOP, is_cared_for
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import HostAnswers, ask, no_answer
@@ -61,6 +62,8 @@ UNIT_PROPERTIES = (
     *STATE_PROPERTIES,  # for the warming, which asks the same question
 )
 OTHER = "other"
+# Units with a step of their own.
+OF_OTHERS = (FIREWALL_UNIT,)
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
@@ -150,7 +153,11 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         return
     found, left = read_found(answers), leftovers(answers, bound)
     # Who was handed what is not its own starts anew, as if a run had not got so far.
-    ours = {path: file for path, file in found.files.items() if not is_cared_for(plan, path)}
+    ours = {
+        path: file
+        for path, file in found.files.items()
+        if path not in OF_OTHERS and not is_cared_for(plan, path)
+    }
     found = replace(found, files=ours, interrupted=found.interrupted | left.keys())
     wanted = render_host(plan, bound, hardware)
     if answers["command"].text == OTHER and COMMAND not in found.files:

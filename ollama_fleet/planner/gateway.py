@@ -112,7 +112,7 @@ def gateways_of(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, Ga
     pools = tuple(pools_of(plans))
     return {
         name: _plan(name, host, address, fleet, spec, upstreams, pools)
-        for name, (host, address) in _machines(fleet).items()
+        for name, (host, address) in machines_of(fleet).items()
     }
 
 
@@ -121,7 +121,7 @@ def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:
     spec = fleet.gateway
     if spec is None:
         return None
-    machines = _machines(fleet)
+    machines = machines_of(fleet)
     others = tuple(name for name, (at, _) in machines.items() if at != host)
     return HopPlan(
         host=host,
@@ -136,7 +136,7 @@ def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:
     )
 
 
-def _machines(fleet: "Fleet") -> dict[str, tuple[str, str]]:
+def machines_of(fleet: "Fleet") -> dict[str, tuple[str, str]]:
     """Gateway to its machine's name and address."""
     if not fleet.gateways:
         present = {name: spec for name, spec in fleet.hosts.items() if spec.state == "present"}

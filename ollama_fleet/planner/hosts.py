@@ -11,6 +11,7 @@ from ollama_fleet.planner.delivery import downloads_of, extra_models, store_of
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.devices import Device, Kind, gpus_of, position_of
 from ollama_fleet.planner.explicit import seat_slice, slice_notes, slice_refusal
+from ollama_fleet.planner.firewall import FirewallPlan, firewall_of
 from ollama_fleet.planner.gateway import hop_of
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.mirror import mirror_url
@@ -110,6 +111,7 @@ def host_plan(
         removal=removal_of(spec),
         custom=custom,
         hop=hop_of(fleet, host.name) if spec.state == "present" else None,
+        firewall=firewall_of(fleet, host.name) if spec.state == "present" else FirewallPlan(),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ollama_fleet.catalogue.release import asset, default_archive
 from ollama_fleet.planner.custom import CustomModel
 from ollama_fleet.planner.delivery import MODELS_DIR, STATE_DIR, Downloads, StorePlan
+from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.gateway import HopPlan
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.provision import Provision
@@ -124,7 +125,8 @@ class HostPlan:
     know although nothing is refused; `provision` what is asked of the host below Ollama; `store` and
     `downloads` what its model store holds and how it is filled; `custom` those of its models that are
     made on it, each after what it is made from; `removal` that it is to be absent, which goes before
-    all the rest; `hop` how gateways reach its slices, None without any.
+    all the rest; `hop` how gateways reach its slices, None without any;
+    `firewall` who reaches its ports.
     """
 
     host: str
@@ -144,6 +146,7 @@ class HostPlan:
     removal: Removal | None = None
     custom: tuple[CustomModel, ...] = ()
     hop: HopPlan | None = None
+    firewall: FirewallPlan = field(default_factory=FirewallPlan)
 
     @property
     def models(self) -> tuple[str, ...]:

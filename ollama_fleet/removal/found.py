@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ollama_fleet.firewall.rules import UNIT as FIREWALL_UNIT
 from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, TARGET, Removal
 from ollama_fleet.questions import Answers
 from ollama_fleet.removal import places
@@ -18,6 +19,7 @@ class Found:
     `folders` go whole and those of `empty` as they are; `changed` are files of the manifest that are
     somebody else's by now. `ports` maps a slice's unit to where it listens. `store` is the folder of
     the models, None where there is none of ours; `is_note`: it was kept by an earlier removal.
+    `has_firewall`: our table of nftables is in force.
     `stock`: what systemd says of a stock ollama.service, if there is one.
     """
 
@@ -36,6 +38,7 @@ class Found:
     has_manifest: bool = False
     has_run_state: bool = False
     sets_gpus: bool = False
+    has_firewall: bool = False
     stock: str | None = None
 
     @property
@@ -52,7 +55,13 @@ class Found:
     def anything(self, removal: Removal) -> bool:
         """Whether something has to go for `removal`."""
         files = (self.files, self.originals, self.releases, self.folders, self.empty)
-        rest = (self.fetching, self.account, self.has_manifest, self.has_run_state)
+        rest = (
+            self.fetching,
+            self.account,
+            self.has_manifest,
+            self.has_run_state,
+            self.has_firewall,
+        )
         kept = self.is_note and (removal.models or self.store is None)
         return any((*files, *rest, kept))
 
@@ -65,7 +74,7 @@ class Found:
 
 # What would start others goes first, what others need goes last.
 TRIGGERS = (".timer", ".path", ".socket")
-LATER = (LOADER_UNIT, DEVICES_UNIT, TARGET)
+LATER = (FIREWALL_UNIT, LOADER_UNIT, DEVICES_UNIT, TARGET)
 
 
 def _turn(unit: str) -> int:
@@ -103,6 +112,7 @@ def read_found(answers: Answers) -> Found:
         has_manifest="manifest" in rows,
         has_run_state="run" in rows,
         sets_gpus="gpus" in rows,
+        has_firewall="firewall" in rows,
         stock=rows["stock"][0] if "stock" in rows else None,
     )
 

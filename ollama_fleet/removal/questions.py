@@ -2,6 +2,7 @@
 
 import shlex
 
+from ollama_fleet.firewall.rules import TABLE
 from ollama_fleet.mig.layout import LAYOUT_FILE
 from ollama_fleet.planner.plan import HOME_DIR, USER
 from ollama_fleet.removal import places
@@ -54,6 +55,7 @@ done
 there state {" ".join(places.STATE)}
 there manifest $manifest
 there run {" ".join(places.RUN_STATE)}
+! nft list table inet {TABLE} >/dev/null 2>&1 || echo "firewall {TABLE}"
 there fetch /run/systemd/transient/{places.FETCHING}
 while IFS=: read -r name _ _ _ _ home _; do
     [ "$name $home" != '{USER} {HOME_DIR}' ] || echo "account {USER}"

@@ -8,7 +8,12 @@ import shlex
 from collections.abc import Iterable
 
 from ollama_fleet.draining import drain
+<<<<<<< HEAD
 from ollama_fleet.gateway.places import ACME_HOOK, ACME_NAME, ACME_RENEWAL, SYSUSERS
+=======
+from ollama_fleet.firewall.change import DROP_TABLE
+from ollama_fleet.gateway.places import SYSUSERS
+>>>>>>> A host firewall that opens what is needed: tried first, kept when a new connection came through
 from ollama_fleet.gateway.places import USER as GATEWAY_USER
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places
@@ -159,6 +164,7 @@ def removal_steps(found: Found, removal: Removal, drain_timeout_s: int) -> list[
         f"store={shlex.quote(found.store or '')} kept={shlex.quote(kept)}",
         f"drain_slices() {{\n:\n{waiting}\n}}",
         _STOP,
+        *([DROP_TABLE] if found.has_firewall else []),
         *_call("gone", [path for path in found.files if path not in late]),
         _FORGET,
         *([_ACME] if ACME_HOOK in found.files else []),
