@@ -173,11 +173,6 @@ printf '# %s\\n%s %s\\n' '{marker}' {digest} \\
 rm -rf {trial}
 say 'the firewall is in force'
 """
-# Over the connection that the run has had all along, if that still works; else the timer does it.
-TAKE_BACK = f"""
-sh {TRIAL_DIR}/undo || :
-systemctl stop {UNDO}.timer 2>/dev/null || :
-"""
 DROP_TABLE = f"""
 systemctl stop {UNDO}.timer 2>/dev/null || :
 nft delete table inet {TABLE} 2>/dev/null || :

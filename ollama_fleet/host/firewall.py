@@ -1,5 +1,6 @@
 """The firewall of one machine: asked, tried with a connection of its own, kept or taken back."""
 
+import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.connectors.ssh import SSHConnector
 
 from ollama_fleet.firewall import change
-from ollama_fleet.firewall.rules import rules_file
+from ollama_fleet.firewall.rules import TABLE, rules_file
 from ollama_fleet.firewall.state import questions, read_state
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
@@ -20,8 +21,8 @@ from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.templating import HostFile
 
-# By host name: why no new connection came through, "" where one did.
-_trouble: dict[str, str] = {}
+# Of seconds: until the old rules are back once the timer is due.
+AFTER_S = 3
 
 
 def asked(plan: HostPlan) -> Mapping[str, str]:
@@ -76,10 +77,6 @@ def firewall_in_force(firewall: FirewallPlan) -> Generator[Any, None, None]:
         host.log_styled(f"not reachable from outside any more: {', '.join(closed)}", fg="yellow")
     yield _script(change.try_steps(rules, state), firewall)
     yield FunctionCommand(try_connection, (), {})
-    if trouble := _trouble.pop(host.name, ""):
-        yield _script([change.TAKE_BACK], firewall)
-        yield FunctionCommand(fail_host, ([_refusal(trouble)],), {})
-        return
     yield _script(change.keep_steps(rules), firewall)
 
 
@@ -95,28 +92,45 @@ def _script(steps: list[change.Step], firewall: FirewallPlan) -> Script:
     return Script(change_script(parts, firewall.environment))
 
 
-def _refusal(trouble: str) -> str:
-    return (
-        f"no new SSH connection came through the new firewall rules ({trouble}); the old ones are back and "
-        "nothing else is changed. Look at what else filters there (`nft list ruleset`), and whether sshd "
-        "listens where this run comes in; then run again"
-    )
-
-
 def try_connection(state: State, host: Host) -> bool:
-    """Open one more SSH connection beside the run's own; True either way, the outcome is kept.
+    """Open one more SSH connection beside the run's own; fails the host where none comes through, once
+    the old rules are back.
 
     A run on the machine itself has none to lose.
     """
     if not isinstance(host.connector, SSHConnector):
         return True
-    second = type(host.connector)(state, host)
+    began = time.monotonic()
+    trouble = _new_connection(host)
+    if trouble is None:
+        return True
+    host.log_styled("no new SSH connection comes through; the old rules come back", fg="yellow")
+    # The run's own connection may be as dead. The timer needs none.
+    time.sleep(max(0, began + change.TRIAL_S + AFTER_S - time.monotonic()))
+    return fail_host(state, host, [_refusal(trouble, _new_connection(host))])
+
+
+def _new_connection(host: Host) -> str | None:
+    """Why no new SSH connection can be opened; None where one was."""
+    second = SSHConnector(host.state, host)
     try:
         second.connect()
     except (ConnectError, EOFError, OSError, SSHException) as error:
-        _trouble[host.name] = str(error) or type(error).__name__
-        host.log_styled("no new SSH connection comes through; taking the rules back", fg="yellow")
+        return str(error) or type(error).__name__
     finally:
         if second.client:
             second.client.close()
-    return True
+    return None
+
+
+def _refusal(trouble: str, still: str | None) -> str:
+    what = f"no new SSH connection came through the new firewall rules ({trouble})"
+    if still:
+        return (
+            f"{what}, and none does now that the old ones should be back ({still}); look at the host's "
+            f"console: `nft delete table inet {TABLE}` opens all that we closed"
+        )
+    return (
+        f"{what}; the old ones are back and nothing is changed. Look at what else filters there (`nft list "
+        "ruleset`), and whether sshd listens where this run comes in; then run again"
+    )

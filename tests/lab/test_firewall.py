@@ -100,17 +100,20 @@ def test_rules_that_somebody_threw_away_are_there_again(fleet: Fleet, host: str)
     assert guard(fleet, mode="closed").code == 0
     before = table(fleet, host)
 
-    # The distribution's own unit throws away every rule; ours are back without a deploy.
-    fleet.sh(host, "systemctl restart ollama-firewall && systemctl start nftables")
-    fleet.deploy()
+    # The distribution's own unit throws away every rule. Its first start costs a deploy; later ours are back
+    # by themselves.
+    fleet.sh(host, "systemctl start nftables")
+    assert list(fleet.deploy().changed()) == [GUARDED]
     for verb in ("reload", "restart"):
         fleet.sh(host, f"systemctl {verb} nftables")
+        settled = "until systemctl is-active -q ollama-firewall; do sleep 0.1; done"
+        fleet.sh(host, f"timeout 20 sh -c '{settled}'")
         assert table(fleet, host) == before, verb
     assert fleet.deploy().changed() == {}
 
     for damage in (
         "nft flush ruleset",
-        "nft flush chain inet ollama_fleet input",
+        "nft delete table inet ollama_fleet",
         "nft insert rule inet ollama_fleet input tcp dport 8080 accept",
         "systemctl disable -q --now ollama-firewall",
         "sed -i s/22/23/ /etc/ollama/firewall.nft",
