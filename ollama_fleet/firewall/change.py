@@ -18,6 +18,7 @@ from ollama_fleet.firewall.rules import (
     unit_file,
 )
 from ollama_fleet.firewall.state import TRIAL_DIR, FirewallState, digest
+from ollama_fleet.packaging import install_packages
 from ollama_fleet.planner.firewall import ANYWHERE, FirewallPlan, Opening
 from ollama_fleet.templating import MARKER, HostFile
 
@@ -90,7 +91,7 @@ def closes(plan: FirewallPlan, state: FirewallState) -> list[str]:
 
 def try_steps(rules: HostFile, state: FirewallState) -> list[Step]:
     """The rules in force for a while; the old ones come back unless `KEEP` says otherwise."""
-    install = [] if state.has_nft else [_INSTALL[state.packager or "apt"]]
+    install = install_packages(state.packager, [] if state.has_nft else [_PACKAGE])
     trial = HostFile(f"{TRIAL_DIR}/new.nft", rules.text, mode="0600")
     back = HostFile(f"{TRIAL_DIR}/undo", _UNDO, mode="0700")
     return [*install, _PREPARE, trial, back, _TRY]
@@ -108,21 +109,6 @@ _NAMES = {
     "trial": TRIAL_DIR,
     "unit": UNIT,
 }
-_INSTALL_WITH = """say 'installing {package}'
-said=$(mktemp)
-{command} >"$said" 2>&1 || fail "cannot install {package}: $(tail -n 5 "$said")"
-rm -f "$said\""""
-_INSTALL = {
-    "apt": _INSTALL_WITH.format(
-        package=_PACKAGE,
-        command=f"""apt-get -qq update -o Acquire::Retries=3 ||
-    say "apt could not read all of the machine's lists; going on with those that it could"
-apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 \\
-    --no-install-recommends install {_PACKAGE}""",
-    ),
-    "dnf": _INSTALL_WITH.format(package=_PACKAGE, command=f"dnf -q -y install {_PACKAGE}"),
-}
-
 # Whoever renames the mark first decides: the timer or the run.
 _UNDO = f"""PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 cd {TRIAL_DIR} && mv mark undone 2>/dev/null || exit 0

@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "gpu_settings": {"hardware", "planner", "questions"},
     "containers": {"catalogue", "hardware", "planner", "questions", "templating"},
     "claim": {"questions"},
-    "firewall": {"catalogue", "claim", "planner", "questions", "templating"},
+    "firewall": {"catalogue", "claim", "packaging", "planner", "questions", "templating"},
     "controller": set(),
     "removal": {
         *("claim", "convergence", "draining", "firewall", "gateway", "mig", "planner"),
