@@ -35,6 +35,8 @@ def problems(plan: FirewallPlan, state: FirewallState) -> list[str]:
     if plan.mode == "off":
         return []
     found = []
+    if not state.is_root:
+        found.append("not root on this machine; log in as root or set `ssh: {sudo: true}`")
     if not state.has_nft and state.packager is None:
         found.append(f"nft missing and no apt or dnf known; install {_PACKAGE}")
     unknown = [name for name in plan.names if name not in state.found.addresses]

@@ -77,6 +77,7 @@ class FirewallState:
     firewalls that are on, with what they say of themselves.
     """
 
+    is_root: bool
     has_nft: bool
     packager: str | None
     digests: dict[str, str] = field(default_factory=dict)
@@ -114,7 +115,7 @@ def digest(file: HostFile) -> str:
 
 def questions(plan: FirewallPlan) -> dict[str, str]:
     """Everything that a machine is asked; little where it is to have no firewall."""
-    asked = {"firewall.ours": _OURS}
+    asked = {"firewall.user": "id -u", "firewall.ours": _OURS}
     if plan.mode == "off":
         return asked
     names = "\n".join(
@@ -138,6 +139,7 @@ def read_state(answers: Answers) -> FirewallState:
     rest = {name: answer.text for name, answer in answers.items()}
     ports, client = _ssh(rest.get("firewall.ssh", ""))
     return FirewallState(
+        is_root=rest.get("firewall.user", "").strip() == "0",
         has_nft="no-nft" not in said,
         packager=_packager(rest.get("firewall.os", "")),
         digests={path: said[path] for path in (RULES_FILE, UNIT_FILE) if path in said},

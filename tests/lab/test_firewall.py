@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import subprocess
 import time
 from typing import Any
@@ -25,6 +26,10 @@ case "$1 $file" in *firewall*) sed -i '/^ *tcp dport { 22 }/d; /established/d' "
 exec /usr/sbin/nft "$@"
 END
 chmod 755 /usr/local/sbin/nft"""
+
+SOME_CERTIFICATE = """mkdir -p /etc/ollama/hop/tls && cd /etc/ollama/hop/tls &&
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=lab -days 9 \\
+    -keyout server.key -out server.pem 2>/dev/null && cp server.pem gateways-ca.pem && chmod 644 *"""
 
 
 @pytest.fixture
@@ -199,26 +204,27 @@ def test_only_gateways_reach_the_way_to_the_slices(
     fleet: Fleet, lab: Lab, host: str, stranger: str
 ) -> None:
     """By default: everything else of the host stays as it is."""
-    serve(fleet, host, 8080, HOP)
+    serve(fleet, host, 8080)
+    assert fleet.deploy().code == 0
+    fleet.sh(host, f"! command -v nft && ! ls /etc/ollama/firewall*; {SOME_CERTIFICATE}")
     fleet.settings = {
-        "firewall": {"mode": "ports"},
         "gateway": {"hop_port": HOP, "names": ["ai.example.com"]},
         "gateways": {"gw": {"address": "10.77.0.1"}},
     }
     run = fleet.deploy("--limit", host)
     assert run.code == 0 and GUARDED in run.changed(), run.text
+    assert listening(lab, host) == {22, 8080, HOP}
     assert open_ports(lab, stranger, host) == {22, 8080}
-    assert fleet.outside(f"http://{lab.address(host)}:{HOP}/") == 200
+    socket.create_connection((lab.address(host), HOP), 5).close()
+    assert fleet.deploy("--limit", host).changed() == {}
 
     fleet.settings |= {"firewall": {"mode": "off"}}
     run = fleet.deploy("--limit", host)
-    assert run.code == 0 and GUARDED in run.changed(), run.text
+    assert run.code == 0 and list(run.changed()) == [GUARDED], run.text
     assert open_ports(lab, stranger, host) == {22, 8080, HOP}
     assert table(fleet, host) == "none"
-    assert (
-        fleet.sh(host, "ls /etc/ollama/firewall* /etc/systemd/system/ollama-firewall* || true 2>&1")
-        == ""
-    )
+    ours = "/etc/ollama/firewall* /etc/systemd/system/ollama-firewall* /run/ollama-fleet/firewall"
+    assert fleet.sh(host, f"ls {ours} 2>/dev/null; true") == ""
     assert fleet.deploy("--limit", host).changed() == {}
 
 

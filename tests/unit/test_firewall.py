@@ -161,7 +161,9 @@ def test_networks_that_leave_this_run_out_are_a_problem() -> None:
 
 
 def state(**changes: Any) -> FirewallState:
-    return replace(FirewallState(has_nft=True, packager="apt", found=FOUND), **changes)
+    return replace(
+        FirewallState(is_root=True, has_nft=True, packager="apt", found=FOUND), **changes
+    )
 
 
 def in_force(plan: FirewallPlan) -> FirewallState:
@@ -231,6 +233,7 @@ def test_other_firewalls_are_named_with_the_command_that_opens_the_port() -> Non
 
 
 RECORDED = {
+    "firewall.user": "0",
     "firewall.ours": "/etc/ollama/firewall.nft aa\n/etc/systemd/system/ollama-firewall.service bb\n"
     "proved aa cc\nenabled\nactive\ntable cc",
     "firewall.os": "ID=debian\nVERSION_ID=12",
@@ -245,7 +248,7 @@ RECORDED = {
 
 def test_a_machine_is_read_from_its_answers() -> None:
     found = read_state({name: Answer(text, 0) for name, text in RECORDED.items()})
-    assert found.has_nft and found.packager == "apt"
+    assert found.is_root and found.has_nft and found.packager == "apt"
     assert found.table == "cc" and found.proved == "aa cc"
     assert found.is_enabled and found.is_active and not found.is_trial
     assert found.client == "10.77.0.1"
@@ -255,8 +258,8 @@ def test_a_machine_is_read_from_its_answers() -> None:
     assert not found.is_untouched
 
 
-def test_a_machine_without_firewall_is_asked_one_thing() -> None:
-    assert list(questions(FirewallPlan())) == ["firewall.ours"]
+def test_a_machine_without_firewall_is_asked_next_to_nothing() -> None:
+    assert list(questions(FirewallPlan())) == ["firewall.user", "firewall.ours"]
     assert read_state({"firewall.ours": Answer("no-nft", 0)}).is_untouched
 
 
