@@ -7,11 +7,9 @@ from pathlib import PurePosixPath
 
 from ollama_fleet.gateway import places
 from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.keys.rendering import KEYS_FILE, LIMITS_FILE, key_files
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.templating import MARKER, TEMPLATES, HostFile, render
-
-KEYS_FILE = f"{places.GATEWAY_DIR}/keys.conf"
-LIMITS_FILE = f"{places.GATEWAY_DIR}/keys-limits.conf"
 
 # Variables that the router writes, without their prefix.
 WRITTEN = (
@@ -35,9 +33,10 @@ _WORD = re.compile(r"[A-Za-z0-9._/:@ -]+")
 
 
 def nginx_files(plan: GatewayPlan, machine: Machine) -> list[HostFile]:
-    """Every file of the gateway's nginx but keys and certificates. The same values give the same bytes."""
+    """Every file of the gateway's nginx but certificates. The same values give the same bytes."""
     digest = nginx_digest(plan, machine)
     return [
+        *key_files(plan.keys, plan),
         HostFile(places.NGINX_CONF, _configuration(plan, machine, digest)),
         *(HostFile(path, _program(path)) for path in places.PROGRAMS),
     ]
@@ -45,7 +44,11 @@ def nginx_files(plan: GatewayPlan, machine: Machine) -> list[HostFile]:
 
 def nginx_digest(plan: GatewayPlan, machine: Machine) -> str:
     """What a gateway that has all of these in force answers at `places.STATUS_PATH`."""
-    parts = [_configuration(plan, machine, ""), *map(_program, places.PROGRAMS)]
+    parts = [
+        _configuration(plan, machine, ""),
+        *map(_program, places.PROGRAMS),
+        *(file.text for file in key_files(plan.keys, plan)),
+    ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

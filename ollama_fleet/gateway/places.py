@@ -16,6 +16,8 @@ NGINX_CONF = f"{GATEWAY_DIR}/nginx.conf"
 PROGRAMS = tuple(
     f"{GATEWAY_DIR}/{name}" for name in ("api.js", "body.js", "fleet.js", "router.js", "tokens.js")
 )
+KEYS_CONF = f"{GATEWAY_DIR}/keys.conf"
+LIMITS_CONF = f"{GATEWAY_DIR}/keys-limits.conf"
 BALANCER_CONF = f"{GATEWAY_DIR}/balancer.cfg"
 RUN_DIR = "/run/ollama-gateway"
 POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
@@ -55,7 +57,7 @@ OF_HOP = (
 )
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
-    *(NGINX_CONF, *PROGRAMS, BALANCER_CONF, LOGROTATE, ACME_HOOK),
+    *(NGINX_CONF, *PROGRAMS, KEYS_CONF, LIMITS_CONF, BALANCER_CONF, LOGROTATE, ACME_HOOK),
 )
 
 

@@ -8,12 +8,8 @@ import shlex
 from collections.abc import Iterable
 
 from ollama_fleet.draining import drain
-<<<<<<< HEAD
-from ollama_fleet.gateway.places import ACME_HOOK, ACME_NAME, ACME_RENEWAL, SYSUSERS
-=======
 from ollama_fleet.firewall.change import DROP_TABLE
-from ollama_fleet.gateway.places import SYSUSERS
->>>>>>> A host firewall that opens what is needed: tried first, kept when a new connection came through
+from ollama_fleet.gateway.places import ACME_HOOK, ACME_NAME, ACME_RENEWAL, SYSUSERS
 from ollama_fleet.gateway.places import USER as GATEWAY_USER
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places

@@ -103,7 +103,7 @@ MAY_IMPORT = {
     "convergence": {"render", "templating"},
     "mirrors": {"catalogue", "packaging", "planner", "questions", "sources", "templating"},
     "packaging": set(),
-    "gateway": {"catalogue", "packaging", "planner", "questions", "templating"},
+    "gateway": {"catalogue", "packaging", "planner", "questions", "templating", "keys"},
     "checks": {
         *("authority", "catalogue", "containers", "driver", "gateway", "gpu_settings"),
         *("hardware", "mig"),
