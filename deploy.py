@@ -11,7 +11,7 @@ from ollama_fleet.host.session import begin, own_firewall
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.firewall import guard_machine, guard_ports
-from tasks.gateway import open_hop, prove_gateway, run_gateway
+from tasks.gateway import open_hop, prove_gateway, run_gateway, wait_for_hosts
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
@@ -50,5 +50,7 @@ if plan:
     warm_slices(plan)
     verify(plan)
     remove_old_ollama(plan)
+if gateway or (plan and plan.hop):
+    wait_for_hosts()
 if gateway:
     prove_gateway(gateway)

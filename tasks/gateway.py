@@ -10,6 +10,7 @@ from ollama_fleet.host.gateway import (
     gateway_serves,
     hop_ready,
     hop_serves,
+    hosts_are_done,
 )
 from ollama_fleet.host.steps import step
 from ollama_fleet.planner.gateway import GatewayPlan
@@ -23,6 +24,12 @@ def run_gateway(gateway: GatewayPlan) -> None:
     gateway_certificates(name="Give it its certificates", plan=gateway, ca_dir=gateway.authority)
     gateway_serves(name="Run the gateway", gateway=gateway)
     acme_certificate(name="Have certbot get its certificate", plan=gateway)
+
+
+@deploy("Hosts")
+def wait_for_hosts() -> None:
+    """A gateway has little to do, and would be proved before its hosts serve."""
+    hosts_are_done(name="Wait for the hosts")
 
 
 @deploy("Gateway")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ollama_fleet.gateway import places
 from ollama_fleet.planner.gateway import GatewayPlan, Upstream
-from ollama_fleet.questions import Answers, Slow
+from ollama_fleet.questions import Answers
 
 # Of larger fleets one slice of each host is asked: the rest of the way is the same.
 MOST_ASKED = 64
@@ -41,7 +41,8 @@ done
 echo "$states\"""",
         "gateway.front": f"curl --noproxy '*' -sk --max-time 10 -o /dev/null -w '%{{http_code}}' "
         f"{own_url(plan)}/api/version",
-        "gateway.answers": Slow("\n".join([_ASK, *map(_asks, asked_slices(plan)), "wait"])),
+        # After the states: who comes up just now would be asked too early.
+        "gateway.answers": "\n".join([_ASK, *map(_asks, asked_slices(plan)), "wait"]),
     }
 
 

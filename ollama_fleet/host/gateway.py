@@ -191,6 +191,22 @@ def _machine(answers: Answers) -> Machine:
 
 
 @operation()
+def hosts_are_done() -> Generator[Any, None, None]:
+    """
+    Let every machine come to this point before any goes on: pyinfra does an operation that machines have
+    in common when all of them got to it.
+
+    **Example:**
+
+    .. code:: python
+
+        hosts_are_done(name="Wait for the hosts")
+    """
+    host.noop("hosts and gateways are here")
+    yield from ()
+
+
+@operation()
 def gateway_proved(gateway: GatewayPlan) -> Generator[Any, None, None]:
     """
     Fail the machine unless its gateway is what it should be and reaches every slice; no change when it
