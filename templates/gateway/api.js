@@ -25,7 +25,8 @@ const PATHS = {
 // What changes a server, or speaks for it to others: said to be closed, so that nobody looks for a mistake.
 const CLOSED = /^\/api\/(?:pull|push|create|copy|delete|blobs|me|signout|experimental|user)(?:\/|$)/;
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[\/:@][A-Za-z0-9][A-Za-z0-9._-]*)*$/;
+// Not `$`: in njs it lets a line break follow.
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:[\/:@][A-Za-z0-9][A-Za-z0-9._-]*)*(?![\s\S])/;
 const BY_MODEL = /^\/model\/([^\/].*?)(\/(?:api|v1)\/.*|\/)?$/;
 const BY_SLICE = /^\/slice\/([A-Za-z0-9][A-Za-z0-9.-]*)\/([A-Za-z0-9-]+)(\/.*)?$/;
 const ONE_MODEL = /^\/v1\/models\/(.+)$/;

@@ -87,7 +87,7 @@ function distinct(found) {
     for (let i = 0; i < found.length; i++) {
         const name = found[i].name;
         const folded = name.toLowerCase();
-        if (!/^[\x20-\x7e]*$/.test(name)) {
+        if (/[^\x20-\x7e]/.test(name)) {
             refuse('the names of members must be plain ASCII');
         }
         if (seen['=' + folded]) {
