@@ -6,7 +6,7 @@ Pure: what is asked, whether all is as it should be, and the shell that makes it
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ollama_fleet.authority.leaf import names_of, plain
@@ -58,13 +58,6 @@ def hook_file() -> HostFile:
         untold=UNTOLD,
     )
     return HostFile(ACME_HOOK, text, mode="0755")
-
-
-def challenge_server(plan: GatewayPlan, addresses: Sequence[str]) -> str:
-    """The server block for port 80 of these addresses (`0.0.0.0`, `[::]`); empty unless it is needed."""
-    if plan.tls.source != "acme":
-        return ""
-    return render("gateway/acme.nginx.j2", listen=addresses, names=plan.names, webroot=ACME_ROOT)
 
 
 def acme_questions(plan: GatewayPlan) -> dict[str, str]:

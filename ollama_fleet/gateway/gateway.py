@@ -3,7 +3,7 @@
 from ollama_fleet.gateway import places
 from ollama_fleet.gateway.balancer import balancer_digest, balancer_file
 from ollama_fleet.gateway.machine import Machine
-from ollama_fleet.gateway.nginx import nginx_digest, nginx_files
+from ollama_fleet.gateway.nginx import nginx_digest, nginx_files, ports
 from ollama_fleet.gateway.packages import HAPROXY, NGINX
 from ollama_fleet.gateway.service import Service
 from ollama_fleet.planner.gateway import GatewayPlan
@@ -56,7 +56,7 @@ def _nginx(plan: GatewayPlan, machine: Machine) -> Service:
         nginx=NGINX,
         configuration=places.NGINX_CONF,
         socket=places.STATUS_SOCKET,
-        capabilities="CAP_NET_BIND_SERVICE" if plan.port < 1024 else "",
+        capabilities="CAP_NET_BIND_SERVICE" if min(ports(plan)) < 1024 else "",
         stop_s=STOP_S,
     )
     return Service(

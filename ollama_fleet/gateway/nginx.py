@@ -28,6 +28,9 @@ UNANSWERED = (502, 503, 504)
 ASKED = ("/api/tags", "/api/ps", "/api/version")
 KEPT_S = 2
 
+# Where the authority looks for ACME's challenges.
+CHALLENGE_PORT = 80
+
 # A word between quotes that nginx takes as it stands.
 _WORD = re.compile(r"[A-Za-z0-9._/:@ -]+")
 
@@ -72,7 +75,11 @@ def _configuration(plan: GatewayPlan, machine: Machine, digest: str) -> str:
         status_path=places.STATUS_PATH,
         keys_file=KEYS_FILE,
         limits_file=LIMITS_FILE,
-        listen=_listen(plan, machine),
+        addresses=_addresses(plan, machine),
+        port=plan.port,
+        has_challenges=plan.tls.source == "acme",
+        names=plan.names,
+        webroot=places.ACME_ROOT,
         tls=plan.tls.source != "none",
         needs_key=int(plan.needs_key),
         max_body_mib=plan.max_body_mib,
@@ -121,8 +128,12 @@ def _word(text: str) -> str:
     return f'"{text}"'
 
 
-def _listen(plan: GatewayPlan, machine: Machine) -> list[str]:
+def ports(plan: GatewayPlan) -> tuple[int, ...]:
+    """Where it listens for others than its own machine."""
+    return (plan.port, *([CHALLENGE_PORT] if plan.tls.source == "acme" else []))
+
+
+def _addresses(plan: GatewayPlan, machine: Machine) -> list[str]:
     if plan.listen:
-        address = f"[{plan.listen}]" if ":" in plan.listen else plan.listen
-        return [f"{address}:{plan.port}"]
-    return [str(plan.port), *([f"[::]:{plan.port}"] if machine.has_ipv6 else [])]
+        return [f"[{plan.listen}]" if ":" in plan.listen else plan.listen]
+    return ["0.0.0.0", *(["[::]"] if machine.has_ipv6 else [])]

@@ -60,11 +60,20 @@ def test_every_file_says_whose_it_is_and_is_known_as_the_gateways() -> None:
 
 def test_it_listens_where_it_is_told() -> None:
     everywhere = Machine(has_ipv6=True)
-    assert re.findall(r"listen (\S+);", conf(listen=None, port=80))[:2] == ["80", "[::]:80"]
+    both = ["0.0.0.0:80", "[::]:80"]
+    assert re.findall(r"listen (\S+);", conf(listen=None, port=80))[:2] == both
     assert "listen [::1]:80;" in conf(listen="::1", port=80)
     assert "listen 10.0.0.5:443 ssl;" in conf(listen="10.0.0.5", port=443, tls=TlsPlan("internal"))
     text = nginx_files(plan(listen=None), replace(everywhere, has_ipv6=False))[0].text
     assert "[::]" not in text
+
+
+def test_with_acme_port_80_has_the_challenges_and_nothing_else() -> None:
+    text = conf(listen=None, port=443, tls=TlsPlan("acme"), names=("llm.example.com",))
+    [block] = [part for part in text.split("server {") if "acme-challenge" in part]
+    assert "listen 0.0.0.0:80;" in block and "listen [::]:80;" in block
+    assert "server_name llm.example.com;" in block and "js_content" not in block
+    assert "acme-challenge" not in conf(tls=TlsPlan("internal"))
 
 
 def test_two_names_of_one_model_are_one() -> None:
