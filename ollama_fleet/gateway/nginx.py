@@ -24,9 +24,10 @@ UNREAD = {400: (400, 495, 496, 497, 501, 505), 408: (408,), 414: (414,), 431: (4
 REFUSED = (404, 413, 429, 500, 502, 503, 504)
 # Of these, what the balancer says; all else is a slice's own answer.
 UNANSWERED = (502, 503, 504)
-# What slices are asked, and for how many seconds an answer is good for others.
+# What slices are asked, and for how many seconds an answer is good for others: longer in fleets of which
+# not all can be asked in a moment.
 ASKED = ("/api/tags", "/api/ps", "/api/version")
-KEPT_S = 2
+KEPT_S, SLICES_PER_S = 2, 100
 
 # Where the authority looks for ACME's challenges.
 CHALLENGE_PORT = 80
@@ -92,7 +93,7 @@ def _configuration(plan: GatewayPlan, machine: Machine, digest: str) -> str:
         refused=REFUSED,
         unanswered=UNANSWERED,
         asked=ASKED,
-        kept_s=KEPT_S,
+        kept_s=KEPT_S + len(plan.upstreams) // SLICES_PER_S,
         digest=digest,
     )
 

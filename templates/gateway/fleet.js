@@ -7,7 +7,7 @@
 import api from 'api.js';
 
 // So many slices are asked at a time, and nobody anymore when so much time is over.
-const LANES = 16;
+const LANES = 32;
 const PATIENCE_MS = 5000;
 const NAMED = 100;
 
