@@ -7,7 +7,6 @@ from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.packages import NGINX
 from ollama_fleet.gateway.service import Service
 from ollama_fleet.planner.plan import TARGET, HostPlan, SlicePlan
-from ollama_fleet.planner.plan import USER as OLLAMA_USER
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
 
 # Requests that run when the hop stops may end.
@@ -98,7 +97,7 @@ def _health_files(plan: HostPlan) -> list[HostFile]:
         "gateway/ollama-health.service.j2",
         marker=MARKER,
         target=TARGET,
-        user=OLLAMA_USER,
+        user=places.USER,
         script=places.HEALTH_SCRIPT,
         directory=places.HEALTH_DIR.removeprefix("/run/"),
     )
