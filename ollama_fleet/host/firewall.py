@@ -12,9 +12,10 @@ from pyinfra.api.state import StateStage
 from pyinfra.connectors.ssh import SSHConnector
 
 from ollama_fleet.firewall import change
-from ollama_fleet.firewall.rules import TABLE, rules_file
-from ollama_fleet.firewall.state import questions, read_state
+from ollama_fleet.firewall.rules import TABLE, rules_file, unit_file
+from ollama_fleet.firewall.state import FirewallState, questions, read_state
 from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.host.diffs import show_files
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.plan import HostPlan
@@ -68,13 +69,17 @@ def firewall_in_force(firewall: FirewallPlan) -> Generator[Any, None, None]:
         host.log_styled(line, fg="yellow")
     if firewall.mode == "off":
         yield from _removed(state.is_untouched)
-        return
-    rules = rules_file(firewall, state.found)
-    if state.has(rules):
+    elif state.has(rules_file(firewall, state.found)):
         host.noop(f"the firewall is in force ({firewall.mode})")
-        return
+    else:
+        yield from _tried_and_kept(firewall, state)
+
+
+def _tried_and_kept(firewall: FirewallPlan, state: FirewallState) -> Generator[Any, None, None]:
+    rules = rules_file(firewall, state.found)
     if closed := change.closes(firewall, state):
         host.log_styled(f"not reachable from outside any more: {', '.join(closed)}", fg="yellow")
+    show_files([rules, unit_file()])
     yield _script(change.try_steps(rules, state), firewall)
     yield FunctionCommand(try_connection, (), {})
     yield _script(change.keep_steps(rules), firewall)

@@ -1,19 +1,16 @@
 """The files and units of a host: one fact to compare them, one script to change what differs."""
 
-import difflib
-import shlex
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
 from ollama_fleet.client import CLIENT, COMMAND, PROFILE, SLICE_COMMAND, SLICES_FILE
 from ollama_fleet.convergence import (
     MANIFEST,
     STOCK_UNIT,
-    Difference,
     FilesAndUnits,
     UnitState,
     compare,
@@ -23,8 +20,9 @@ from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
 from ollama_fleet.firewall.rules import UNIT_FILE as FIREWALL_UNIT
 from ollama_fleet.gateway.places import OF_GATEWAY, OF_HOP, is_cared_for
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
-from ollama_fleet.host.answers import HostAnswers, ask, no_answer
+from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.converge import converge_script
+from ollama_fleet.host.diffs import show_files
 from ollama_fleet.host.scripts import Script, fail_host
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers
@@ -167,7 +165,7 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         gpu.persistence is False for gpu in hardware.gpus
     )
     if difference or devices or left:
-        _show(difference)
+        show_files(difference.write, difference.delete)
         yield Script(converge_script(difference, devices, left))
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
@@ -176,20 +174,3 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
 def _without_command(wanted: Rendered) -> Rendered:
     """A program that somebody else put there stays."""
     return replace(wanted, files=tuple(file for file in wanted.files if file.path != COMMAND))
-
-
-def _show(difference: Difference) -> None:
-    """With --diff: every file that changes, as text. Only then are the old texts fetched."""
-    if not host.state.config.DIFF:
-        return
-    paths = [*(file.path for file in difference.write), *difference.delete]
-    texts = {path: f"cat {shlex.quote(path)} 2>/dev/null; true" for path in paths}
-    old = host.get_fact(HostAnswers, questions=texts)
-    new = {file.path: file.text for file in difference.write}
-    for path in paths:
-        before = old[path].text.splitlines() if path in old else []
-        lines = difflib.unified_diff(
-            before, new.get(path, "").splitlines(), f"{path} (is)", f"{path} (will be)", lineterm=""
-        )
-        for line in lines:
-            logger.info(f"{host.print_prefix}{line}")
