@@ -81,5 +81,14 @@ class Machine:
 
 def is_taken(trusted: Path, certificate: Path, purpose: str) -> bool:
     """Whether openssl takes a certificate for `sslserver` or `sslclient`."""
-    command = ["openssl", "verify", "-purpose", purpose, "-CAfile", str(trusted), str(certificate)]
+    command = [
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-purpose",
+        purpose,
+        "-CAfile",
+        str(trusted),
+        str(certificate),
+    ]
     return subprocess.run(command, capture_output=True).returncode == 0

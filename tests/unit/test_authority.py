@@ -188,6 +188,14 @@ def test_a_rotation_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert found.trusted[1] == first.certificate and found.key
 
 
+def test_a_lost_key_is_no_obstacle_to_a_rotation(tmp_path: Path) -> None:
+    folder = tmp_path / "prod.ca"
+    made_authority(folder)
+    (folder / "ca.key").unlink()
+    assert [rotate(folder) for _ in range(3)] == [1, 2, 3]
+    assert made_authority(folder).key
+
+
 def test_a_rotation_needs_an_authority(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no authority to rotate"):
         rotate(tmp_path / "prod.ca")
