@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DnsName = Annotated[
     str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 ]
+# Fixed by ACME itself.
+ACME_PORT = 80
 Seconds = Annotated[StrictInt, Field(ge=1, le=86_400)]
 
 
@@ -141,6 +143,9 @@ def _tls_rules(spec: GatewaySpec) -> Iterator[PydanticCustomError]:
         if (getattr(tls, key) is None) == (tls.source == "files"):
             what = "is what `source: files` needs, and only that"
             yield rule_broken(("tls", key), what)
+    if tls.source == "acme" and spec.port == ACME_PORT:
+        what = "is where the authority looks for challenges (acme); take another, such as 443"
+        yield rule_broken(("port",), what)
     if tls.source == "acme" and not spec.names:
         yield rule_broken(("names",), "must say for which names to get a certificate (acme)")
 

@@ -14,7 +14,6 @@ PORT = 11443
 HOP_TLS, GATEWAY_TLS = "/etc/ollama/hop/tls", "/etc/ollama/gateway/tls"
 DEPLOY = """
 from pyinfra import host
-from ollama_fleet.host.acme import acme_certificate
 from ollama_fleet.host.certificates import gateway_certificates, hop_certificates
 from ollama_fleet.host.session import begin
 
@@ -23,7 +22,6 @@ if plan and plan.hop:
     hop_certificates(name="Hop", plan=plan, ca_dir=plan.hop.authority)
 if gateway:
     gateway_certificates(name="Gateway", plan=gateway, ca_dir=gateway.authority)
-    acme_certificate(name="ACME", plan=gateway)
 """
 NGINX = """
 error_log stderr;
@@ -55,10 +53,6 @@ FRONT = f"""
         ssl_certificate {GATEWAY_TLS}/server.pem;
         ssl_certificate_key {GATEWAY_TLS}/server.key;
         location / {{ return 200 gateway; }}
-    }}
-    server {{
-        listen 80;
-        location ^~ /.well-known/acme-challenge/ {{ root /var/lib/ollama-gateway/acme; }}
     }}
 """
 BALANCER = f"""
@@ -98,16 +92,8 @@ class Certified(Fleet):
         balancer = BALANCER.replace("ADDRESS", self.lab.address(HOST))
         self._write(GATEWAY, "/etc/balancer.cfg", balancer)
         self._serve(HOST, "ollama-hop", HOP)
-        self.start_gateway()
-        self._unit(GATEWAY, "ollama-balancer", "/usr/sbin/haproxy -W -f /etc/balancer.cfg", "USR2")
-
-    def start_gateway(self) -> None:
-        """The same of what serves clients."""
         self._serve(GATEWAY, "ollama-gateway", FRONT)
-
-    def gateway_process(self) -> str:
-        """The main process of what serves clients."""
-        return self.sh(GATEWAY, "systemctl show -p MainPID --value ollama-gateway")
+        self._unit(GATEWAY, "ollama-balancer", "/usr/sbin/haproxy -W -f /etc/balancer.cfg", "USR2")
 
     def _serve(self, host: str, name: str, servers: str) -> None:
         self._write(host, f"/etc/{name}.conf", NGINX.format(name=name, servers=servers))

@@ -14,13 +14,15 @@ from ollama_fleet.authority.acme import (
     AcmeState,
     acme_questions,
     acme_steps,
-    challenge_server,
     hook_file,
     read_acme,
 )
 from ollama_fleet.authority.state import Found
+from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.nginx import nginx_files
 from ollama_fleet.gateway.places import ACME_HOOK
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.problems import InputError
 from ollama_fleet.questions import Answer
 from ollama_fleet.templating import HostFile
 from tests.unit.authorities import plans
@@ -118,10 +120,17 @@ def test_a_gateway_with_another_certificate_has_certbot_forget_its_own(
 
 
 def test_port_80_shows_challenges_and_nothing_else(plan: GatewayPlan, tmp_path: Path) -> None:
-    text = challenge_server(plan, ["0.0.0.0", "[::]"])
-    assert "listen 0.0.0.0:80;" in text and "listen [::]:80;" in text
-    assert "server_name llm.example.org;" in text and "return 404;" in text
-    assert challenge_server(plans(tmp_path)[0], ["0.0.0.0"]) == ""
+    text = nginx_files(plan, Machine())[0].text
+    server = text[text.index("listen 0.0.0.0:80;") : text.index("acme-challenge")]
+    assert "listen [::]:80;" in server and "server_name llm.example.org;" in server
+    one, _ = plans(tmp_path, tls=ACME, listen="10.0.0.5")
+    assert "listen 10.0.0.5:80;" in nginx_files(one, Machine())[0].text
+    assert "acme" not in nginx_files(plans(tmp_path)[0], Machine())[0].text
+
+
+def test_port_80_cannot_be_the_gateways_own_then(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gateway\.port.*is where the authority"):
+        plans(tmp_path, tls=ACME, port=80)
 
 
 def test_what_certbot_runs_is_sound_shell() -> None:
