@@ -32,6 +32,14 @@ TRUST = """cat >/usr/local/share/ca-certificates/pebble.crt <<'END'
 END
 update-ca-certificates >/dev/null 2>&1"""
 
+# Nobody has a key; where a deploy brings keys, it writes these itself.
+NO_KEYS = """mkdir -p /etc/ollama/gateway && cd /etc/ollama/gateway && {
+    echo '# Managed by Ollama Fleet'
+    for name in name models expires retry; do
+        echo 'map $fleet_key_hash $fleet_key_'$name' { default ""; }'
+    done
+} >keys.conf && echo '# Managed by Ollama Fleet' >keys-limits.conf"""
+
 
 @pytest.fixture(scope="module")
 def directory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -53,7 +61,7 @@ def directory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     start = START.format(address=address, config=json.dumps(config), gateway=lab.address(GATEWAY))
     fleet.sh(PEBBLE, start)
     pem = fleet.sh(PEBBLE, "cat pebble.pem")
-    fleet.sh(GATEWAY, TRUST.format(pem=pem))
+    fleet.sh(GATEWAY, f"{TRUST.format(pem=pem)}\n{NO_KEYS}")
     yield f"https://{address}:14000/dir"
     for name in (PEBBLE, GATEWAY):
         lab.remove(name)
@@ -142,7 +150,7 @@ def test_a_bare_machine_has_its_certificate_after_one_deploy(
     fleet = Gateway(tmp_path, lab)
     pem = fleet.sh(PEBBLE, "cat /root/pebble.pem")
     lab.reset(GATEWAY)
-    fleet.sh(GATEWAY, TRUST.format(pem=pem))
+    fleet.sh(GATEWAY, f"{TRUST.format(pem=pem)}\n{NO_KEYS}")
     fleet.says(tls={"source": "acme", "directory": directory})
     assert CERTBOT[0] in fleet.changes()
     assert "Pebble" in fleet.shown("-issuer")
