@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ollama_fleet.authority.folder import BACKDATED, Authority, pem_of, signing
+from ollama_fleet.gateway.places import LONGEST_NAME
 from ollama_fleet.planner.gateway import GatewayPlan, HopPlan
 
 VALID_DAYS = 397
-LONGEST_NAME = 64  # of a common name
 PURPOSES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -32,7 +32,7 @@ class Leaf:
 
     @property
     def common_name(self) -> str:
-        """The name that nginx shows of a client's certificate."""
+        """By which a host knows the gateway that calls it."""
         return self.name[:LONGEST_NAME]
 
 

@@ -51,6 +51,7 @@ def _configuration(plan: HostPlan, machine: Machine, digest: str) -> str:
         socket=places.HOP_SOCKET,
         slices=[(f"{plan.host}.{item.name}", item.name, item.port) for item in plan.slices],
         listen=_listen(plan.hop.listen_port, machine),
+        gateways=[name[: places.LONGEST_NAME] for name in plan.hop.gateways],
         tls_dir=places.HOP_TLS,
         status_path=places.STATUS_PATH,
         health_path=places.HEALTH_PATH,

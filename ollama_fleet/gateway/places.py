@@ -32,6 +32,9 @@ ACME_NAME = "ollama-gateway"
 ACME_RENEWAL = f"/etc/letsencrypt/renewal/{ACME_NAME}.conf"
 ACME_HOOK = f"{GATEWAY_DIR}/acme-deploy"
 
+# Of the common name in a certificate, by which a host knows its gateways.
+LONGEST_NAME = 64
+
 HOP_DIR = "/etc/ollama/hop"
 HOP_TLS = f"{HOP_DIR}/tls"
 HOP_CONF = f"{HOP_DIR}/nginx.conf"
