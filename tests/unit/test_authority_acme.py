@@ -18,8 +18,6 @@ from ollama_fleet.authority.acme import (
     read_acme,
 )
 from ollama_fleet.authority.state import Found
-from ollama_fleet.gateway.machine import Machine
-from ollama_fleet.gateway.nginx import nginx_files
 from ollama_fleet.gateway.places import ACME_HOOK
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.problems import InputError
@@ -117,15 +115,6 @@ def test_a_gateway_with_another_certificate_has_certbot_forget_its_own(
     assert acme_steps(plan, nothing) == []
     there = read_acme(plan, {"acme.renewal": Answer(well.renewal)})
     assert "certbot delete" in called(plan, there)
-
-
-def test_port_80_shows_challenges_and_nothing_else(plan: GatewayPlan, tmp_path: Path) -> None:
-    text = nginx_files(plan, Machine())[0].text
-    server = text[text.index("listen 0.0.0.0:80;") : text.index("acme-challenge")]
-    assert "listen [::]:80;" in server and "server_name llm.example.org;" in server
-    one, _ = plans(tmp_path, tls=ACME, listen="10.0.0.5")
-    assert "listen 10.0.0.5:80;" in nginx_files(one, Machine())[0].text
-    assert "acme" not in nginx_files(plans(tmp_path)[0], Machine())[0].text
 
 
 def test_port_80_cannot_be_the_gateways_own_then(tmp_path: Path) -> None:
