@@ -99,7 +99,7 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     own_gateways = [
         _machine("gateway", name, gateways.get(name), spec, fleet, inventory.parent)
         for name, spec in fleet.gateways.items()
-        if spec.host is None
+        if spec.manage and spec.host is None
     ]
     hosts = [
         (

@@ -16,6 +16,7 @@ from ollama_fleet.spec_removal import State
 from ollama_fleet.spec_rules import rule_broken
 from ollama_fleet.spec_servers import Port, Spec
 from ollama_fleet.spec_ssh import Address, Connection, Ssh, SshSpec
+from ollama_fleet.spec_virtual_address import VirtualAddressSpec, virtual_address_rules
 
 if TYPE_CHECKING:
     from ollama_fleet.spec import Fleet
@@ -93,6 +94,9 @@ class GatewaySpec(Spec):
     hop_port: Port = Field(
         11443, description="Where the hosts' nginx listens for gateways, with client certificates."
     )
+    virtual_address: VirtualAddressSpec | None = Field(
+        None, description="One address that several gateways share; default: each has its own only."
+    )
 
     @model_validator(mode="after")
     def _rules(self) -> "GatewaySpec":
@@ -111,6 +115,11 @@ class GatewayMachineSpec(Spec):
 
     host: str | None = Field(
         None, description="Run it on this one of `hosts`, instead of on a machine of its own."
+    )
+    manage: StrictBool = Field(
+        True,
+        description="False: an engine of your own, which hosts let in by its certificate and which is "
+        "never touched; `fleet export` writes its configuration.",
     )
     address: Address = None
     connection: Connection = "ssh"
@@ -152,7 +161,7 @@ def _tls_rules(spec: GatewaySpec) -> Iterator[PydanticCustomError]:
 
 def fleet_gateway_rules(fleet: "Fleet") -> None:
     """Check the fleet's gateways against its hosts and mirrors."""
-    for rule in (_has_settings, _has_machines, _machines):
+    for rule in (_has_settings, _has_machines, _machines, virtual_address_rules):
         for error in rule(fleet):
             raise error
 
@@ -182,6 +191,9 @@ def _machines(fleet: "Fleet") -> Iterator[PydanticCustomError]:
             yield rule_broken(at, "is the name of a mirror, too; rename it")
         if spec.host is None:
             continue
+        if not spec.manage:
+            what = "false is for machines of your own; drop `host` or `manage`"
+            yield rule_broken((*at, "manage"), what)
         of_host = {"address", "connection", "ssh", "state", "firewall"}
         for key in sorted(of_host & spec.model_fields_set):
             yield rule_broken((*at, key), f"`hosts.{spec.host}` says it; drop it here")

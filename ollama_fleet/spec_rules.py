@@ -20,7 +20,7 @@ FIRST_SLICE_PORT = 11434
 LOADER_PORT = 11433
 RESERVED_NAMES = {
     *("loader", "devices", "scrub", "fetch-models", "fetch-release"),
-    *("gateway", "balancer", "hop", "health", "firewall", "address"),
+    *("gateway", "balancer", "hop", "health", "firewall", "address", "address-check"),
 }
 # ollama-warm-chat.service loads the models of the slice chat.
 WARM_PREFIX = "warm-"

@@ -49,7 +49,8 @@ def client_leaf(plan: GatewayPlan) -> Leaf:
 def server_leaf(plan: GatewayPlan) -> Leaf:
     """With which a gateway serves clients, under every name and address by which it is called."""
     listen = [plan.listen] if plan.listen else []
-    names = (*plan.names, plan.address, *listen, plan.name, *HERE)
+    shared = [plan.virtual_address.ip] if plan.virtual_address else []
+    names = (*plan.names, plan.address, *shared, *listen, plan.name, *HERE)
     return Leaf(plan.name, tuple(dict.fromkeys(map(plain, names))), "server")
 
 

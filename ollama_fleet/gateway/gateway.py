@@ -1,6 +1,7 @@
 """The gateway's own machine: nginx in front, the balancer behind it."""
 
 from ollama_fleet.gateway import places
+from ollama_fleet.gateway.address import address_services
 from ollama_fleet.gateway.balancer import balancer_digest, balancer_file
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.nginx import nginx_digest, nginx_files, ports
@@ -14,8 +15,8 @@ STOP_S = 60
 
 
 def gateway_services(plan: GatewayPlan, machine: Machine) -> list[Service]:
-    """The balancer, then nginx, which needs it."""
-    return [_balancer(plan), _nginx(plan, machine)]
+    """The balancer, then nginx, which needs it; then the address that they share with others."""
+    return [_balancer(plan), _nginx(plan, machine), *address_services(plan)]
 
 
 def common_files() -> list[HostFile]:

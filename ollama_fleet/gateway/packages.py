@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ollama_fleet.catalogue.distribution import words_of
 from ollama_fleet.questions import Answers
 
-NGINX, HAPROXY = "/usr/sbin/nginx", "/usr/sbin/haproxy"
+NGINX, HAPROXY, KEEPALIVED = "/usr/sbin/nginx", "/usr/sbin/haproxy", "/usr/sbin/keepalived"
 MODULE = "ngx_http_js_module.so"
 MODULE_DIRS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
 # What has to be there, as shell that fails without it, and the package that brings it, by packager.
@@ -25,6 +25,12 @@ GATEWAY = {
     "command -v logrotate": {"apt": "logrotate", "dnf": "logrotate"},
 }
 CERTBOT = {"command -v certbot": {"apt": "certbot", "dnf": "certbot"}}
+
+# Beside them where gateways share an address.
+ADDRESS = {
+    f"[ -x {KEEPALIVED} ]": {"apt": "keepalived", "dnf": "keepalived"},
+    "command -v ip": {"apt": "iproute2", "dnf": "iproute"},
+}
 
 
 def missing_question(needed: Mapping[str, Mapping[str, str]]) -> str:

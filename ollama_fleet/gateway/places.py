@@ -8,6 +8,8 @@ GATEWAY_UNIT = "ollama-gateway.service"
 BALANCER_UNIT = "ollama-balancer.service"
 HOP_UNIT = "ollama-hop.service"
 HEALTH_UNIT = "ollama-health.service"
+ADDRESS_UNIT = "ollama-address.service"
+ADDRESS_CHECK_UNIT = "ollama-address-check.service"
 
 GATEWAY_DIR = "/etc/ollama/gateway"
 GATEWAY_TLS = f"{GATEWAY_DIR}/tls"
@@ -34,6 +36,10 @@ ACME_HOOK = f"{GATEWAY_DIR}/acme-deploy"
 
 # Of the common name in a certificate, by which a host knows its gateways.
 LONGEST_NAME = 64
+# Of the address that gateways share.
+KEEPALIVED_CONF = f"{GATEWAY_DIR}/keepalived.conf"
+ADDRESS_SCRIPT = f"{PREFIX}/libexec/ollama-address"
+ADDRESS_RUN_DIR = "/run/ollama-address"
 
 HOP_DIR = "/etc/ollama/hop"
 HOP_TLS = f"{HOP_DIR}/tls"
@@ -61,6 +67,8 @@ OF_HOP = (
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
     *(NGINX_CONF, *PROGRAMS, KEYS_CONF, LIMITS_CONF, BALANCER_CONF, LOGROTATE, ACME_HOOK),
+    *(f"{UNIT_DIR}/{unit}" for unit in (ADDRESS_UNIT, ADDRESS_CHECK_UNIT)),
+    *(KEEPALIVED_CONF, ADDRESS_SCRIPT),
 )
 
 

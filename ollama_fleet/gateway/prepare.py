@@ -1,12 +1,13 @@
 """What has to be on a machine before anything of the gateway runs: packages, account, folders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ollama_fleet.gateway import packages, places
 from ollama_fleet.gateway.hop import sysusers_file
 from ollama_fleet.gateway.service import Step
 from ollama_fleet.packaging import install_packages
+from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.questions import Answers
 
 
@@ -24,6 +25,13 @@ HOP = Part("hop", packages.HOP, ((places.HOP_DIR, "755"), (places.HOP_TLS, "2750
 GATEWAY = Part(
     "gateway", packages.GATEWAY, ((places.GATEWAY_DIR, "2750"), (places.GATEWAY_TLS, "2750"))
 )
+
+
+def gateway_part(plan: GatewayPlan) -> Part:
+    """The gateway with what its plan needs beside the rest."""
+    if plan.virtual_address is None:
+        return GATEWAY
+    return replace(GATEWAY, needed={**packages.GATEWAY, **packages.ADDRESS})
 
 
 @dataclass(frozen=True)

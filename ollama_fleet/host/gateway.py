@@ -10,7 +10,7 @@ from pyinfra.api.state import StateStage
 from ollama_fleet.authority.acme import acme_questions
 from ollama_fleet.checks.certificates import judge_gateway_certificates
 from ollama_fleet.checks.gateway import judge_gateway
-from ollama_fleet.gateway import prepare, proof
+from ollama_fleet.gateway import address, prepare, proof
 from ollama_fleet.gateway.gateway import common_files, gateway_services
 from ollama_fleet.gateway.hop import hop_services
 from ollama_fleet.gateway.machine import Machine
@@ -50,7 +50,8 @@ def gateway_asked(gateway: GatewayPlan) -> dict[str, str]:
     services = gateway_services(gateway, Machine())
     return {
         **ROOT_QUESTIONS,
-        **prepare.questions(prepare.GATEWAY),
+        **prepare.questions(prepare.gateway_part(gateway)),
+        **address.questions(gateway),
         **MACHINE_QUESTIONS,
         **questions("gateway", services, common_files()),
     }
@@ -85,8 +86,9 @@ def gateway_ready(gateway: GatewayPlan) -> Generator[Any, None, None]:
 
         gateway_ready(name="Install what the gateway needs", gateway=gateway)
     """
+    part = prepare.gateway_part(gateway)
     later = [certificates.gateway_asked(gateway), acme_questions(gateway)]
-    yield from _prepared(prepare.GATEWAY, gateway_asked(gateway), gateway.environment, later)
+    yield from _prepared(part, gateway_asked(gateway), gateway.environment, later)
 
 
 @operation()
@@ -135,7 +137,9 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
         return
     services = gateway_services(gateway, _machine(answers))
     told = f"gateway {gateway.name} serves {len(gateway.pools)} models"
-    yield from _serves("gateway", services, common_files(), answers, told)
+    left = answers[address.LEFT].lines if address.LEFT in answers else []
+    given_up = address.leftover_steps(left)
+    yield from _serves("gateway", services, common_files(), answers, told, given_up)
 
 
 def _prepared(
@@ -173,9 +177,10 @@ def _serves(
     files: list[HostFile],
     answers: Answers,
     told: str,
+    after: Sequence[str] = (),
 ) -> Generator[Any, None, None]:
     found = read_found(prefix, services, answers)
-    if steps := service_steps(services, files, found):
+    if steps := [*service_steps(services, files, found), *after]:
         yield Script(change_script(_texts(steps)))
     else:
         host.noop(told)

@@ -5,12 +5,13 @@ it is done.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ollama_fleet.planner.api_key import ApiKey
 from ollama_fleet.planner.model_pools import ModelPool, parallel_of, pools_of
 from ollama_fleet.planner.provision import Provision
+from ollama_fleet.planner.virtual_address import VirtualAddress, virtual_addresses
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.plan import HostPlan
@@ -77,6 +78,7 @@ class GatewayPlan:
     keys: tuple[ApiKey, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     authority: str = ""
+    virtual_address: VirtualAddress | None = None
 
     def is_here(self, upstream: Upstream) -> bool:
         """Whether a slice is on the gateway's own machine."""
@@ -104,16 +106,37 @@ class HopPlan:
 
 
 def gateways_of(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, GatewayPlan]:
-    """The gateways by name; none where the inventory has none."""
+    """The gateways that we set up, by name; none where the inventory has none."""
+    made = _gateways(fleet, plans)
+    return {name: plan for name, plan in made.items() if name not in _foreign(fleet)}
+
+
+def engines_of(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, GatewayPlan]:
+    """Those that a site has itself (`manage: false`), by name: what they should be."""
+    made = _gateways(fleet, plans)
+    return {name: plan for name, plan in made.items() if name in _foreign(fleet)}
+
+
+def _gateways(fleet: "Fleet", plans: Mapping[str, "HostPlan"]) -> dict[str, GatewayPlan]:
     spec = fleet.gateway
     if spec is None:
         return {}
     upstreams = tuple(_upstreams(fleet, plans))
     pools = tuple(pools_of(plans))
+    machines = machines_of(fleet)
+    ours = {name: at[1] for name, at in machines.items() if name not in _foreign(fleet)}
+    shared = virtual_addresses(spec.virtual_address, ours)
     return {
-        name: _plan(name, host, address, fleet, spec, upstreams, pools)
-        for name, (host, address) in machines_of(fleet).items()
+        name: replace(
+            _plan(name, host, address, fleet, spec, upstreams, pools),
+            virtual_address=shared.get(name),
+        )
+        for name, (host, address) in machines.items()
     }
+
+
+def _foreign(fleet: "Fleet") -> set[str]:
+    return {name for name, spec in fleet.gateways.items() if not spec.manage}
 
 
 def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:

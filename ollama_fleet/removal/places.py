@@ -4,6 +4,7 @@ from ollama_fleet.claim import RUN_DIR
 from ollama_fleet.convergence import MANIFEST
 from ollama_fleet.gateway.places import (
     ACME_DIR,
+    ADDRESS_RUN_DIR,
     DRAINED_LONG,
     DRAINED_NOW,
     GATEWAY_TLS,
@@ -76,7 +77,7 @@ FETCHING = "ollama-fetch-*.service"
 # What runs keep below /run, and downloads and the weekly look at the store, which say how far they are.
 RUN_STATE = (
     *(RUN_DIR, "/run/ollama-fetch-*", "/run/ollama-scrub"),
-    *(DRAINED_NOW, GATEWAY_RUN_DIR),
+    *(DRAINED_NOW, GATEWAY_RUN_DIR, ADDRESS_RUN_DIR),
 )
 # Says where the store lies, which the inventory may have changed since.
 TMPFILES = "/etc/tmpfiles.d/ollama.conf"
