@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ollama_fleet.authority.folder import made_authority
 from tests.unit.fleet_cli import fleet, fleet_json
 from tests.unit.gateways import HOSTS, TWO, document
 
@@ -214,3 +215,21 @@ def test_what_no_cluster_can_reach_is_said(
 
 def test_an_unknown_engine_is_bad_input(tmp_path: Path) -> None:
     fleet("export", written(tmp_path), "--to", "nginx", code=2)
+
+
+def test_an_engine_gets_its_certificate_as_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "inventory").mkdir()
+    made_authority(tmp_path / "inventory/prod.ca")
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text()
+    block = page.partition("```sh\nopenssl req")[2].partition(".venv/bin/fleet ca export")[0]
+    subprocess.run(["sh", "-ec", f"openssl req{block}"], cwd=tmp_path, check=True)
+    hop = tmp_path / "hop.pem"
+    assert hop.read_text().count("-----BEGIN") == 2
+    checked = subprocess.run(
+        ["openssl", "verify", "-CAfile", "inventory/prod.ca/ca.pem", "-purpose", "sslclient", hop],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
