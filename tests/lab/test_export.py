@@ -15,10 +15,10 @@ import yaml
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
-from tests.lab.fleet import BIN
+from tests.lab.fleet import BIN, ROOT, Fleet
 
 pytestmark = pytest.mark.lab
-NAME = "expo1"
+NAME, HOST = "expo1", "expo2"
 CHAT = [{"name": "chat", "gpus": [0], "models": ["qwen3:8b"], "parallel": 2}]
 EMBED = [*CHAT, {"name": "embed", "gpus": [1], "models": ["nomic-embed-text"]}]
 INVENTORY: dict[str, Any] = {
@@ -32,6 +32,8 @@ INVENTORY: dict[str, Any] = {
 }
 # Long enough for two checks of a slice that are two seconds apart.
 NOTICED_S = 6
+FILES = "-f /etc/haproxy/haproxy.cfg -f /etc/haproxy/ollama.cfg"
+ENGINE = f"systemd-run -q --unit engine haproxy -W {FILES}"
 BIG = 50_000
 
 PREPARE = """set -e
@@ -87,12 +89,13 @@ def site(lab: Lab, exported: dict[str, str]) -> Iterator[Lab]:
     put(lab, "/etc/haproxy/ollama.cfg", exported["ollama.cfg"])
     put(lab, "/etc/haproxy/ollama.map", exported["ollama.map"])
     put(lab, "/etc/haproxy/haproxy.cfg", site_configuration(exported["ollama.cfg"]))
-    files = "-f /etc/haproxy/haproxy.cfg -f /etc/haproxy/ollama.cfg"
-    checked = lab.ssh(NAME, f"haproxy -c {files}")
+    checked = lab.ssh(NAME, f"haproxy -c {FILES}")
     assert checked.returncode == 0 and "WARNING" not in checked.stderr, checked.stderr
-    sh(lab, f"systemctl stop haproxy; systemd-run -q --unit engine haproxy -W {files}; sleep 2")
+    sh(lab, f"systemctl stop haproxy; {ENGINE}; sleep 2")
     yield lab
-    lab.remove(NAME)
+    for name in (NAME, HOST):
+        if name in {host.name for host in lab.status()}:
+            lab.remove(name)
 
 
 def site_configuration(exported: str, extra: str = "") -> str:
@@ -179,3 +182,37 @@ def test_a_long_request_needs_the_buffer_that_the_file_speaks_of(
     put(site, "/etc/haproxy/haproxy.cfg", larger)
     sh(site, "systemctl kill -s USR2 --kill-who main engine; sleep 2")
     assert sh(site, post) == "200"
+
+
+def test_a_real_host_lets_the_engine_in_and_only_it(site: Lab, fleet: Fleet) -> None:
+    bare(site, HOST, "1x-rtx3060")
+    fleet.add(HOST, {"name": "chat", "gpus": [0], "models": ["qwen3:0.6b"], "context": 2048})
+    fleet.settings = {
+        "gateway": {},
+        "gateways": {NAME: {"address": site.address(NAME), "manage": False}},
+    }
+    before = sh(site, "find /etc -newer /etc/haproxy/haproxy.cfg -type f")
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    assert sh(site, "find /etc -newer /etc/haproxy/haproxy.cfg -type f") == before, "it was touched"
+
+    page = (ROOT / "docs/export.md").read_text().partition("```sh\nopenssl req")[2]
+    commands = f"openssl req{page.partition('```')[0]}".replace(
+        ".venv/bin/fleet", str(BIN / "fleet")
+    )
+    commands = commands.replace("lb1", NAME).replace("inventory/prod", "test")
+    subprocess.run(["sh", "-ec", commands], cwd=fleet.folder, check=True, capture_output=True)
+    words = [str(BIN / "fleet"), "export", "test.yml", "--to", "haproxy", "--out", "ollama.cfg"]
+    subprocess.run(words, cwd=fleet.folder, check=True, capture_output=True)
+    for name in ("hop.pem", "hop-ca.pem"):
+        put(site, f"/etc/haproxy/ollama/{name}", (fleet.folder / name).read_text())
+    for name in ("ollama.cfg", "ollama.map"):
+        put(site, f"/etc/haproxy/{name}", (fleet.folder / name).read_text())
+    sh(site, f"systemctl stop engine; {ENGINE}; sleep {NOTICED_S}")
+
+    body = json.dumps({"model": "qwen3:0.6b", "prompt": "hi", "stream": False})
+    got = sh(site, f"curl -sk https://127.0.0.1/api/generate -d '{body}'")
+    assert json.loads(got)["done"] is True, got
+    hop = f"https://{site.address(HOST)}:11443/api/version"
+    refused = sh(site, f"curl -sk -o /dev/null -w '%{{http_code}}' {hop}; true")
+    assert refused == "400", refused
