@@ -30,7 +30,7 @@ INVENTORY: dict[str, Any] = {
         "gpu02": {"address": "127.0.0.12", "slices": CHAT},
     },
 }
-# Long enough for two checks of a slice that are two seconds apart.
+# Long enough for a few checks of a slice.
 NOTICED_S = 6
 FILES = "-f /etc/haproxy/haproxy.cfg -f /etc/haproxy/ollama.cfg"
 ENGINE = f"systemd-run -q --unit engine haproxy -W {FILES}"
