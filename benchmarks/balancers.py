@@ -1,6 +1,7 @@
 """Real balancers in front of fake slices: ours, and what one reads everywhere; started and ended here."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -128,9 +129,12 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], timeout_s: float 
 
 
 def free_ports(number: int) -> list[int]:
-    """So many ports of the loopback interface on which nobody listens."""
+    """So many ports of the loopback interface on which nobody listens; none that the kernel gives away."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(found) < number:
+            one, port = stack.enter_context(socket.socket()), random.randint(20_000, 32_000)
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                found.append(port)
+    return found
