@@ -6,6 +6,7 @@ and its end is looked at. So hundreds of clients cost less than what they measur
 
 import asyncio
 import re
+import select
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -152,6 +153,15 @@ class Connection(asyncio.Protocol):
         if not self.waiting.done():
             self.waiting.set_result(None)
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the other side has not closed it, as far as the kernel knows: what httpx looks at."""
+        if not self.is_open or self.transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     def close(self) -> None:
         """Close it now."""
         self.is_open = False
@@ -196,8 +206,9 @@ class Pool:
     async def _connection(self) -> Connection:
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_open:
+            if connection.is_usable:
                 return connection
+            connection.close()
         loop, target = asyncio.get_running_loop(), self.target
         opening = loop.create_connection(Connection, target.host, target.port, ssl=self.tls)
         _, opened = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
