@@ -46,7 +46,7 @@ SIGMA = 1.0
 LONGEST = 30  # times the median
 WARM_UP = 0.1  # of the requests do not count: the slices are empty when they come
 IDEAL = "ideal: one queue, no cost"
-BODY = b'{"model":"fake","messages":[]}'
+BODY = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"service=%.6f"}}]}}'.encode()
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ async def drive(
 
     async def one(number: int, meant_s: float) -> None:
         service_s = arrivals[number].service_s
-        request = pool.target.request("/api/chat", BODY, f"X-Service-S: {service_s:.6f}\r\n")
+        request = pool.target.request("/api/chat", BODY % service_s)
         answer = await pool.ask(request, 600)
         if answer.status == 200 and answer.is_finished and answer.first_byte_s:
             total_s = answer.first_byte_s - meant_s

@@ -1,10 +1,10 @@
-"""Slices that cost next to no CPU: they hold a request as long as its headers say, and answer.
+"""Slices that cost next to no CPU: they hold a request as long as it says, and answer.
 
 A slice serves `parallel` requests at the same time and lets the others wait in their order, unboundedly,
 as Ollama does for a loaded model. `speed` divides the service times.
 
-Headers of a request: X-Service-S (seconds at speed 1 until the first record), X-Pieces (further records,
-X-Gap-S seconds apart).
+A request says it anywhere in its body, as gateways pass no headers on: service=0.1 (seconds at speed 1
+until the first record), pieces=20 (further records), gap=0.25 (seconds between them).
 """
 
 import asyncio
@@ -22,7 +22,8 @@ VERSION = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
     b'{"version":"0"}'
 )
-NUMBERS = re.compile(rb"\r\n(x-service-s|x-pieces|x-gap-s|content-length): *([0-9.]+)", re.I)
+LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.I)
+NUMBERS = re.compile(rb"(service|pieces|gap)=([0-9.]+)")
 
 
 @dataclass
@@ -46,10 +47,10 @@ class Slice:
 
     def _begin(self, exchange: "Exchange", numbers: dict[bytes, float]) -> None:
         self.running += 1
-        seconds = numbers.get(b"x-service-s", 0.0) / self.speed
+        seconds = numbers.get(b"service", 0.0) / self.speed
         self.busy_s += seconds
         loop = asyncio.get_running_loop()
-        pieces, gap_s = int(numbers.get(b"x-pieces", 0)), numbers.get(b"x-gap-s", 0.0)
+        pieces, gap_s = int(numbers.get(b"pieces", 0)), numbers.get(b"gap", 0.0)
         if seconds:
             loop.call_later(seconds, self._speak, exchange, pieces, gap_s, True)
         else:
@@ -99,12 +100,13 @@ class Exchange(asyncio.Protocol):
             head, border, rest = self.buffer.partition(b"\r\n\r\n")
             if not border:
                 return
-            numbers = {key.lower(): float(value) for key, value in NUMBERS.findall(head)}
-            length = int(numbers.get(b"content-length", 0))
+            stated = LENGTH.search(head)
+            length = int(stated[1]) if stated else 0
             if len(rest) < length:
                 return
-            self.buffer = rest[length:]
+            body, self.buffer = rest[:length], rest[length:]
             if head.startswith(b"POST"):
+                numbers = {key: float(value) for key, value in NUMBERS.findall(body)}
                 self.slice.take(self, numbers)
             else:
                 self.send(VERSION)

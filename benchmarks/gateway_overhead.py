@@ -34,7 +34,7 @@ PARALLEL = 160  # of each slice: nobody waits
 THINK_S = 0.02  # between two requests of one client, in the mean
 WARM_UP_S = 3.0
 BODY = (
-    f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"{"word " * 150}"}}],"stream":true}}'
+    f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"HOW {"word " * 150}"}}],"stream":true}}'
 ).encode()
 
 
@@ -56,10 +56,10 @@ class Found:
 
 
 async def ask(
-    pool: Pool, headers: str, clients: int, seconds: float, think_s: float, found: Found
+    pool: Pool, how: str, clients: int, seconds: float, think_s: float, found: Found
 ) -> None:
     """So many clients for so long."""
-    request = pool.target.request("/api/chat?pool=model.qwen3_3a0.6b", BODY, headers)
+    request = pool.target.request("/api/chat", BODY.replace(b"HOW", how.encode()))
     begun_s = time.monotonic()
 
     async def client(number: int) -> None:
@@ -88,8 +88,9 @@ class Shape:
     think_s: float = THINK_S
 
     @property
-    def headers(self) -> str:
-        return f"X-Pieces: {self.words}\r\nX-Gap-S: {self.gap_s}\r\n"
+    def how(self) -> str:
+        """What the slices are to do."""
+        return f"pieces={self.words} gap={self.gap_s}"
 
 
 async def in_turn(
@@ -99,10 +100,10 @@ async def in_turn(
     pools = {name: Pool(target) for name, target in ways.items()}
     found = {name: Found() for name in ways}
     for pool in pools.values():
-        await ask(pool, shape.headers, shape.clients, 0.5, shape.think_s, Found())
+        await ask(pool, shape.how, shape.clients, 0.5, shape.think_s, Found())
     for _ in range(rounds):
         for name, pool in pools.items():
-            await ask(pool, shape.headers, shape.clients, seconds, shape.think_s, found[name])
+            await ask(pool, shape.how, shape.clients, seconds, shape.think_s, found[name])
     for pool in pools.values():
         pool.close()
     return found
@@ -130,7 +131,7 @@ async def measure(way: Way, slices: list[int], wanted: argparse.Namespace) -> No
     """Latency at several numbers of clients, then as fast as it goes, then many streams."""
     ways = {
         "direct": Target(f"http://127.0.0.1:{slices[0]}"),
-        "gateway": Target(way.url, ca=way.ca),
+        "gateway": Target(way.url, way.key, way.ca),
     }
     await asyncio.sleep(WARM_UP_S)
     print(f"Time to the first byte, direct / through the gateway\n\n{HEADER}", flush=True)

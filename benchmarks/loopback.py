@@ -21,7 +21,10 @@ from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.nginx import nginx_files
 from ollama_fleet.gateway.packages import HAPROXY, MODULE, MODULE_DIRS, NGINX
 from ollama_fleet.gateway.places import BALANCER_CONF, GATEWAY_TLS, HOP_CONF, HOP_TLS, NGINX_CONF
+from ollama_fleet.keys.making import digest_of, new_key
+from ollama_fleet.keys.rendering import key_files
 from ollama_fleet.load import validate
+from ollama_fleet.planner.api_key import ApiKey
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
 from ollama_fleet.planner.model_pools import MOST
@@ -45,9 +48,10 @@ FOLDERS = (
 
 @dataclass(frozen=True)
 class Way:
-    """A running gateway; `ca` is what signs its certificate. `balancer` and `nginx` are its processes."""
+    """A running gateway: `key` lets in, `ca` signs its certificate; and its processes."""
 
     url: str
+    key: str
     ca: str
     folder: Path
     nginx: subprocess.Popen[bytes]
@@ -56,7 +60,7 @@ class Way:
 
 
 def inventory(ports: Sequence[int], parallel: int, port: int, hop_port: int) -> dict[str, Any]:
-    """One host with a slice per port, one gateway of its own, no keys."""
+    """One host with a slice per port, and one gateway of its own."""
     slices = [
         {
             "name": f"s{number}",
@@ -72,7 +76,7 @@ def inventory(ports: Sequence[int], parallel: int, port: int, hop_port: int) -> 
     return {
         "version": 1,
         "hosts": {HOST: {"address": "127.0.0.1", "gpus": gpus, "slices": slices}},
-        "gateway": {"listen": "127.0.0.1", "port": port, "hop_port": hop_port, "keys": "none"},
+        "gateway": {"listen": "127.0.0.1", "port": port, "hop_port": hop_port},
         "gateways": {"gw1": {"address": "127.0.0.1"}},
     }
 
@@ -103,8 +107,11 @@ def running(folder: Path, ports: Sequence[int], parallel: int, logs: bool = True
         (folder / path.lstrip("/")).mkdir(parents=True)
     certificates(folder, HOST, folder / GATEWAY_TLS.lstrip("/"), folder / HOP_TLS.lstrip("/"))
     machine = Machine(modules_dir=next(d for d in MODULE_DIRS if Path(d, MODULE).exists()))
+    key = new_key()
+    known = key_files([ApiKey("bench", digest_of(key))], gateway)
     files = {
-        file.path: file.text for file in [*nginx_files(gateway, machine), balancer_file(gateway)]
+        file.path: file.text
+        for file in [*nginx_files(gateway, machine), *known, balancer_file(gateway)]
     }
     files[HOP_CONF] = configuration(host, machine)
     moved = {path: _write(folder, path, text) for path, text in files.items()}
@@ -115,9 +122,8 @@ def running(folder: Path, ports: Sequence[int], parallel: int, logs: bool = True
         started([HAPROXY, "-W", "-f", moved[BALANCER_CONF]], None) as balancer,
         started([*nginx, moved[NGINX_CONF]], port) as front,
     ):
-        scheme = "https" if "ssl_certificate " in files[NGINX_CONF] else "http"
         ca = str(folder / "ca.pem")
-        yield Way(f"{scheme}://127.0.0.1:{port}", ca, folder, front, balancer, hop)
+        yield Way(f"https://127.0.0.1:{port}", key, ca, folder, front, balancer, hop)
 
 
 def _write(folder: Path, path: str, text: str) -> str:

@@ -104,7 +104,7 @@ def test_an_open_loop_counts_a_stall_for_everybody_who_should_have_asked() -> No
 
     class Slow(Slice):
         def take(self, exchange: object, numbers: dict[bytes, float]) -> None:
-            super().take(exchange, {**numbers, b"x-service-s": 0.1})  # type: ignore[arg-type]
+            super().take(exchange, {**numbers, b"service": 0.1})  # type: ignore[arg-type]
 
     report = on_a_slice(lambda url: open_loop(url, None, "m", 20, 1.5), Slow("slow"))
     assert len(report.samples) > 20 and not report.lost
