@@ -11,6 +11,9 @@ from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
 
 # Requests that run when the hop stops may end.
 STOP_S = 60
+# How long gateways get to let their connections go before a reload; they drop half of the idle ones each
+# second (pool-purge-delay in balancer.cfg).
+LEAVING_S = 5
 
 
 def hop_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
@@ -49,6 +52,7 @@ def _configuration(plan: HostPlan, machine: Machine, digest: str) -> str:
         host=plan.host,
         run_dir=places.HOP_RUN_DIR,
         socket=places.HOP_SOCKET,
+        leaving=places.HOP_LEAVING,
         slices=[(f"{plan.host}.{item.name}", item.name, item.port) for item in plan.slices],
         listen=_listen(plan.hop.listen_port, machine),
         gateways=[name[: places.LONGEST_NAME] for name in plan.hop.gateways],
@@ -77,6 +81,8 @@ def _hop_unit() -> str:
         nginx=NGINX,
         configuration=places.HOP_CONF,
         socket=places.HOP_SOCKET,
+        leaving=places.HOP_LEAVING,
+        leaving_s=LEAVING_S,
         stop_s=STOP_S,
     )
 

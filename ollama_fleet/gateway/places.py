@@ -46,6 +46,8 @@ HOP_TLS = f"{HOP_DIR}/tls"
 HOP_CONF = f"{HOP_DIR}/nginx.conf"
 HOP_RUN_DIR = "/run/ollama-hop"
 HOP_SOCKET = f"{HOP_RUN_DIR}/hop.sock"
+# While it is there, gateways are told to keep no connections to the hop.
+HOP_LEAVING = f"{HOP_RUN_DIR}/leaving"
 HEALTH_SCRIPT = f"{PREFIX}/libexec/ollama-health"
 HEALTH_JOB = f"{HOP_DIR}/health"
 HEALTH_DIR = "/run/ollama-health"
