@@ -5,6 +5,7 @@ and its end is looked at. So hundreds of clients cost less than what they measur
 """
 
 import asyncio
+import contextlib
 import re
 import select
 import ssl
@@ -22,11 +23,16 @@ TOKENS = re.compile(rb'"(?:eval_count|completion_tokens)":(\d+)')
 
 @dataclass(frozen=True)
 class Target:
-    """Where a gateway or a slice is, and who asks; `ca` is a PEM file, None for plain HTTP."""
+    """Where a gateway or a slice is, and who asks; `ca` is a PEM file, None for plain HTTP.
+
+    `others`: further addresses of the same name, as DNS gives several; the next is tried where one lets
+    nobody connect.
+    """
 
     url: str
     key: str | None = None
     ca: str | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -192,9 +198,8 @@ class Pool:
 
     async def ask(self, request: bytes, timeout_s: float) -> Answer:
         """One request on a kept connection, as the official clients do; closed ones are not tried."""
-        try:
-            connection = await self._connection()
-        except (OSError, TimeoutError, ssl.SSLError):
+        connection = await self._connection()
+        if connection is None:
             return Answer(end_s=time.monotonic(), failure="unreachable")
         answer = await connection.ask(request, timeout_s)
         if connection.is_open and not answer.failure:
@@ -203,14 +208,20 @@ class Pool:
             connection.close()
         return answer
 
-    async def _connection(self) -> Connection:
+    async def _connection(self) -> Connection | None:
         while self.idle:
             connection = self.idle.pop()
             if connection.is_usable:
                 return connection
             connection.close()
-        loop, target = asyncio.get_running_loop(), self.target
-        opening = loop.create_connection(Connection, target.host, target.port, ssl=self.tls)
+        for address in (self.target.host, *self.target.others):
+            with contextlib.suppress(OSError, TimeoutError):  # a refused certificate is an OSError
+                return await self._opened(address)
+        return None
+
+    async def _opened(self, address: str) -> Connection:
+        loop, port = asyncio.get_running_loop(), self.target.port
+        opening = loop.create_connection(Connection, address, port, ssl=self.tls)
         _, opened = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         return opened
 
