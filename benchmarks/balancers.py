@@ -63,7 +63,10 @@ http {{
 
 @dataclass(frozen=True)
 class Policy:
-    """One way to spread requests. `takes_more`: whether a busy slice is given more, to queue itself."""
+    """One way to spread requests. `takes_more`: whether a busy slice is given more, to queue itself.
+
+    The program `gateway` is the whole product: loopback.py starts it.
+    """
 
     name: str
     program: str
@@ -80,7 +83,7 @@ class Policy:
         return f"    server 127.0.0.1:{port} weight={weight}{limit} max_fails=0;"
 
 
-OURS = Policy("the gateway: least connections, one queue", "haproxy", "leastconn", False)
+OURS = Policy("the gateway: least connections, one queue", "gateway", "", False)
 POLICIES = (
     OURS,
     Policy("least connections, slices queue", "nginx", "least_conn;", True),

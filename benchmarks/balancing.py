@@ -14,21 +14,18 @@ fast. Needs nginx and haproxy.
 import argparse
 import asyncio
 import contextlib
-import math
 import os
-import random
 import resource
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.balancers import POLICIES, Policy, free_ports, running
+from benchmarks.balancers import OURS, POLICIES, Policy, free_ports, running
+from benchmarks.balancing_cases import Case, Row, arrivals_of, table
 from benchmarks.central_queue import (
     Arrival,
     Passage,
@@ -41,91 +38,19 @@ from benchmarks.central_queue import (
 from benchmarks.fake_slices import Slice, serve
 from benchmarks.load_client import Pool, Target
 from benchmarks.load_report import percentile
+from benchmarks.loopback import MODEL
+from benchmarks.loopback import running as gateway
 
-SIGMA = 1.0
-LONGEST = 30  # times the median
-WARM_UP = 0.1  # of the requests do not count: the slices are empty when they come
+SETTLES_S = 2.0  # until the balancers know their slices
 IDEAL = "ideal: one queue, no cost"
 BODY = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"service=%.6f"}}]}}'.encode()
 
 
-@dataclass(frozen=True)
-class Case:
-    """What one table is about. `load`: share of the time for which slices would be busy."""
-
-    shape: str
-    load: float
-    seconds: float
-    mean_s: float
-    seed: int
-
-    @property
-    def slices(self) -> list[Slice]:
-        """New ones at each call."""
-        return slices_of(self.shape)
-
-    @property
-    def slots(self) -> list[float]:
-        """The speed of each slot."""
-        return [one.speed for one in self.slices for _ in range(one.parallel)]
-
-    def row(self, name: str, passages: Sequence[Passage | None]) -> "Row":
-        """The figures of one policy, without the warm-up."""
-        counted = passages[int(len(passages) * WARM_UP) :]
-        served = [passage for passage in counted if passage is not None]
-        waits = [max(0.0, passage.waited_s) / self.mean_s for passage in served]
-        totals = [passage.total_s / self.mean_s for passage in served]
-        return Row(name, waits, totals, 1 - len(served) / len(counted))
-
-
-def slices_of(text: str) -> list[Slice]:
-    """The slices of a set such as 4x1 or 2x1+2x1@2."""
-    found: list[Slice] = []
-    for part in text.split("+"):
-        shape, _, speed = part.partition("@")
-        number, _, parallel = shape.partition("x")
-        for _ in range(int(number)):
-            found.append(Slice(f"s{len(found)}", int(parallel), float(speed or 1)))
-    return found
-
-
-def arrivals_of(case: Case) -> list[Arrival]:
-    """Poisson arrivals that keep the slices busy for `load` of the time."""
-    source, seconds = random.Random(case.seed), case.seconds
-    capacity = sum(one.parallel * one.speed for one in case.slices)
-    rate, median_s = case.load * capacity / case.mean_s, case.mean_s / math.exp(SIGMA**2 / 2)
-    found, at_s = [], 0.0
-    while (at_s := at_s + source.expovariate(rate)) < seconds:
-        service_s = min(source.lognormvariate(math.log(median_s), SIGMA), LONGEST * median_s)
-        found.append(Arrival(at_s, service_s))
-    return found
-
-
-@dataclass(frozen=True)
-class Row:
-    """How one policy did, in mean answers: waiting, and `totals` with the service as well."""
-
-    name: str
-    waits: list[float]
-    totals: list[float]
-    turned_away: float = 0.0
-
-    def cells(self, ideal: "Row") -> list[str]:
-        """The columns of the table."""
-        if self.turned_away > 0.001:
-            return [self.name, f"{self.turned_away:.1%} get an error", *[""] * 5]
-        mean = statistics.fmean(self.waits)
-        shown = [mean, *(percentile(self.waits, p) for p in (50, 95, 99))]
-        ratio = mean / statistics.fmean(ideal.waits)
-        total = statistics.fmean(self.totals)
-        return [self.name, *(f"{value:.2f}" for value in shown), f"{ratio:.2f}", f"{total:.2f}"]
-
-
 async def drive(
-    port: int, arrivals: Sequence[Arrival], speed_of: dict[str, float]
+    target: Target, arrivals: Sequence[Arrival], speed_of: dict[str, float]
 ) -> list[Passage | None]:
     """Send every arrival when it is due; None for those that got an error."""
-    pool = Pool(Target(f"http://127.0.0.1:{port}"))
+    pool = Pool(target)
     found: list[Passage | None] = [None] * len(arrivals)
 
     async def one(number: int, meant_s: float) -> None:
@@ -138,7 +63,7 @@ async def drive(
                 total_s - service_s / speed_of[answer.header("x-slice")], total_s
             )
 
-    started_s = time.monotonic() + 0.2
+    started_s = time.monotonic() + SETTLES_S
     async with asyncio.TaskGroup() as group:
         for number, arrival in enumerate(arrivals):
             meant_s = started_s + arrival.at_s
@@ -161,12 +86,12 @@ async def measure(case: Case, folder: Path) -> list[Row]:
     arrivals, late = arrivals_of(case), []
     watch = asyncio.create_task(lags(late))
     with contextlib.ExitStack() as stack:
-        ports = [
+        targets = [
             await _start(stack, policy, case.slices, folder / str(number))
             for number, policy in enumerate(POLICIES)
         ]
         speed_of = {one.name: one.speed for one in case.slices}
-        driven = await asyncio.gather(*(drive(port, arrivals, speed_of) for port in ports))
+        driven = await asyncio.gather(*(drive(target, arrivals, speed_of) for target in targets))
     watch.cancel()
     print(
         f"   this process woke up {percentile(late, 99) * 1000:.1f} ms late (p99)", file=sys.stderr
@@ -178,14 +103,20 @@ async def measure(case: Case, folder: Path) -> list[Row]:
 
 async def _start(
     stack: contextlib.ExitStack, policy: Policy, slices: list[Slice], folder: Path
-) -> int:
-    """Slices and their balancer; the port of it."""
+) -> Target:
+    """Slices and their balancer; how to reach it."""
     port, *ports = free_ports(1 + len(slices))
     for server in await serve(slices, ports):
         stack.callback(server.close)
+    if policy is OURS:
+        folder.mkdir()
+        speeds = [one.speed for one in slices]
+        starting = gateway(folder, ports, slices[0].parallel, speeds)
+        way = await asyncio.to_thread(stack.enter_context, starting)
+        return Target(way.url, way.key, way.ca)
     placed = list(zip(ports, slices, strict=True))
     await asyncio.to_thread(stack.enter_context, running(policy, port, placed, folder))
-    return port
+    return Target(f"http://127.0.0.1:{port}")
 
 
 def simulate(case: Case) -> list[Row]:
@@ -200,15 +131,6 @@ def simulate(case: Case) -> list[Row]:
         slices = [Queueing(one.parallel, one.speed) for one in case.slices]
         rows.append(case.row(name, queueing(arrivals, slices, choose)))
     return rows
-
-
-HEADER = ["", "mean", "p50", "p95", "p99", "mean / ideal", "mean with service"]
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = [HEADER, ["---"] * len(HEADER), *(row.cells(rows[0]) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def measured(case: Case) -> list[Row]:
