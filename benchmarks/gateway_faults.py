@@ -118,7 +118,7 @@ def upgrade(fleet: Fleet) -> None:
 
 def events() -> list[Event]:
     """Everything that happens, in this order."""
-    hung, unhung = fault(TWO, "ollama-hung", port=11434)
+    hung, unhung = fault(TWO, "ollama-hung")
     cut, uncut = fault(TWO, "network-cut")
     lost, found = fault(ONE, "gpu-lost", gpu=1)
     restarted = on(ONE, "systemctl restart ollama-b; sleep 3")
@@ -126,7 +126,7 @@ def events() -> list[Event]:
     kill = f"systemctl kill -s KILL {both}; systemctl stop {both}"
     return [
         Event("slice killed", on(ONE, "systemctl kill -s KILL ollama-a"), lasts_s=15),
-        Event("slice hung", hung, unhung, lasts_s=45),
+        Event("slices of a host hung", hung, unhung, lasts_s=45),
         Event("host cut off", cut, uncut, lasts_s=30),
         Event("GPU lost", lost, lambda fleet: (found(fleet), restarted(fleet))[1], lasts_s=30),
         Event(
