@@ -9,6 +9,18 @@ from collections.abc import Sequence
 
 # Units that a run has stopped, or is about to; on /run, because a reboot starts them all.
 PENDING_DIR = "/run/ollama-fleet/restart"
+# A file named after a slice keeps gateways from it: by a deploy until the next boot, by an operator for good.
+MARKS_DIR = "/run/ollama-fleet/drained"
+DRAINED_DIR = "/var/lib/ollama/drained"
+# Gateways look once a second, and believe it the second time.
+NOTICE_S = 3
+
+# The hop's nginx has to see the marks, and still nobody else may open the lock.
+_MARK = f"""
+    mkdir -p {MARKS_DIR} && chmod 711 {MARKS_DIR.rpartition("/")[0]} || :
+    chmod 600 {MARKS_DIR.rpartition("/")[0]}/lock 2>/dev/null || :
+    for unit in $draining; do unit=${{unit#ollama-}}; : >{MARKS_DIR}/"${{unit%.service}}"; done
+    sleep {NOTICE_S}"""
 
 # Connections are counted in /proc: a minimal host has no `ss`. State 01 is ESTABLISHED, and only the
 # server's end has its port as the local one.
@@ -20,7 +32,7 @@ for unit in {units}; do
     esac
 done
 if [ -n "$draining" ]; then
-    mkdir -p {pending} && (cd {pending} && touch $draining)
+    mkdir -p {pending} && (cd {pending} && touch $draining){mark}
     # Loading models ahead is no request: it is not waited for.
     for unit in $draining; do systemctl stop "ollama-warm-${{unit#ollama-}}" 2>/dev/null || :; done
     open_requests() {{
@@ -62,9 +74,12 @@ fi
 """
 
 
-def drain(units: Sequence[str], ports: Sequence[int], timeout_s: int) -> str:
+def drain(
+    units: Sequence[str], ports: Sequence[int], timeout_s: int, gateways: bool = False
+) -> str:
     """Stop those of `units` that run, once no TCP connection to `ports` is open or `timeout_s` is
-    over. They stay announced until `resume`, or until a later run has started them."""
+    over. They stay announced until `resume`, or until a later run has started them. `gateways`: these
+    are kept from them first, until `unmark`."""
     if not units:
         return ""
     return _DRAIN.format(
@@ -72,7 +87,15 @@ def drain(units: Sequence[str], ports: Sequence[int], timeout_s: int) -> str:
         ports=" ".join(f"{port:04X}" for port in ports),
         pending=PENDING_DIR,
         timeout_s=timeout_s,
+        mark=_MARK if gateways else "",
     )
+
+
+def unmark(names: Sequence[str]) -> str:
+    """Let gateways use these slices again, and wait until they do: who comes next may be the only other
+    one of a model."""
+    marks = " ".join(f"{MARKS_DIR}/{shlex.quote(name)}" for name in names)
+    return f"rm -f {marks}\nsleep {NOTICE_S}" if names else ""
 
 
 def resume(units: Sequence[str]) -> str:

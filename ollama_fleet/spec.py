@@ -31,6 +31,7 @@ from ollama_fleet.spec_nvidia import (
 from ollama_fleet.spec_nvidia_rules import host_nvidia_rules
 from ollama_fleet.spec_ollama import OllamaSpec
 from ollama_fleet.spec_removal import Remove, RemoveSpec, State, removal_rules
+from ollama_fleet.spec_rollout import RolloutSpec, fleet_rollout_rules
 from ollama_fleet.spec_rules import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, host_rules
 from ollama_fleet.spec_servers import (
     Index,
@@ -173,6 +174,9 @@ class Fleet(Spec):
         default={}, description="Machines that run it, by name; default: the only host."
     )
     firewall: Firewall = None
+    rollout: RolloutSpec = Field(
+        default=RolloutSpec(), description="How changes go over the hosts behind a gateway."
+    )
     driver: Driver = DriverSpec()
     container_toolkit: Toolkit = ToolkitSpec()
     container_runtime: Runtime = None
@@ -199,6 +203,7 @@ class Fleet(Spec):
         fleet_rules(self)
         fleet_mirror_rules(self)
         fleet_gateway_rules(self)
+        fleet_rollout_rules(self)
         return self
 
 

@@ -1,7 +1,7 @@
 """The script that makes a host's files and units what they are to be; pure text."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ollama_fleet.convergence import MANIFEST, STOCK_UNIT, Difference
 from ollama_fleet.draining import PENDING_DIR
@@ -9,43 +9,79 @@ from ollama_fleet.host.models import MAKE_ACCOUNT
 from ollama_fleet.host.scripts import change_script, put_file
 from ollama_fleet.mig.leftovers import remove_leftovers
 from ollama_fleet.planner.plan import DEVICES_UNIT
+from ollama_fleet.rollout.script import Change, rolling_steps
 from ollama_fleet.templating import UNIT_DIR, HostFile
 
 NOTHING_LEFT: Mapping[str, str] = {}
 
 
 def converge_script(
-    difference: Difference, devices: bool = False, left: Mapping[str, str] = NOTHING_LEFT
+    difference: Difference,
+    devices: bool = False,
+    left: Mapping[str, str] = NOTHING_LEFT,
+    last: Sequence[str] = (),
 ) -> str:
     """Shell that does what `difference` says, in the order that disturbs least; `devices`: the boot
     script of the devices has something to put right, though no slice starts; `left`: drop-ins of
-    units that are not on an instance any more."""
+    units that are not on an instance any more; `last`: steps after all that."""
     restart = list(difference.restart)
     begun = [*restart, *difference.start]
     asks_devices = any(unit.endswith(".service") for unit in begun)  # the target alone does not
     steps = [
-        *_announce(begun),
-        *_remove(difference),
+        *announce(begun),
+        *remove(difference),
         *remove_leftovers(left),
         *map(put_file, difference.write),
         *([MAKE_ACCOUNT] if difference.make_account else []),
         "systemctl daemon-reload",
         *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
-        *_begin(restart, begun),
+        *start(restart, begun),
         *([f"systemctl start {DEVICES_UNIT} || :"] if devices and not asks_devices else []),
+        *last,
+        *_manifest(difference),
     ]
-    if difference.manifest is not None:
-        steps.append(put_file(HostFile(MANIFEST, difference.manifest)))
     return change_script(steps)
 
 
-def _announce(units: list[str]) -> list[str]:
+def rolling_script(
+    change: Change,
+    devices: bool = False,
+    left: Mapping[str, str] = NOTHING_LEFT,
+    last: Sequence[str] = (),
+) -> str:
+    """The same for a host whose slices serve behind a gateway: one after the other, each proved, and all
+    as it was before when one does not serve."""
+    difference = change.difference
+    new = list(difference.start)
+    begin = [*remove_leftovers(left), *([MAKE_ACCOUNT] if difference.make_account else [])]
+    end = [
+        *announce(new),
+        *remove(difference),
+        "systemctl daemon-reload",
+        *([f"systemctl enable --quiet {_words(difference.enable)}"] if difference.enable else []),
+        *start([], new),
+        *([f"systemctl start {DEVICES_UNIT} || :"] if devices else []),
+        *last,
+        *_manifest(difference),
+    ]
+    return change_script(rolling_steps(change, put_file, begin, end))
+
+
+def _manifest(difference: Difference) -> list[str]:
+    if difference.manifest is None:
+        return []
+    return [put_file(HostFile(MANIFEST, difference.manifest))]
+
+
+def announce(units: list[str]) -> list[str]:
+    """Steps: whatever happens, these are started by this run or by a later one."""
     if not units:
         return []
     return [f"mkdir -p {PENDING_DIR} && (cd {PENDING_DIR} && touch {_words(units)})"]
 
 
-def _remove(difference: Difference) -> list[str]:
+def remove(difference: Difference) -> list[str]:
+    """Steps: the units and files that are not wanted any more go."""
     steps = []
     if difference.stop_stock:
         steps.append(f"say 'stopping the stock {STOCK_UNIT}'")
@@ -64,8 +100,8 @@ def _remove(difference: Difference) -> list[str]:
     return steps
 
 
-def _begin(restart: list[str], begun: list[str]) -> list[str]:
-    """Stop all that changed before any of it starts: two slices may have swapped GPU or port."""
+def start(restart: list[str], begun: list[str]) -> list[str]:
+    """Steps: stop all that changed before any of it starts: two slices may have swapped GPU or port."""
     steps = []
     if restart:
         steps += [f"say 'restarting {_words(restart)}'", f"systemctl stop {_words(restart)}"]

@@ -69,9 +69,9 @@ def start_release(plan: HostPlan, found: InstalledReleases) -> str | None:
     return "\n".join(steps)
 
 
-def install_script(release: Release, found: InstalledReleases) -> str | None:
+def install_script(release: Release, found: InstalledReleases, switches: bool = True) -> str | None:
     """Shell that unpacks `release`, whose archive is there, and switches to it; None when it is there
-    and current.
+    and current. `switches` False: whoever changes the slices does that.
 
     None as well for an architecture without a pinned checksum: preflight fails such a host.
     """
@@ -85,7 +85,8 @@ def install_script(release: Release, found: InstalledReleases) -> str | None:
         steps.append(script.unpack(release, found.arch, digest))
     elif found.current != release.prefix:
         steps.append(script.still_runs(release))
-    steps += script.switch(release, found)
+    if switches:
+        steps += script.switch(release, found)
     return change_script(steps) if steps else None
 
 
@@ -117,7 +118,9 @@ def release_installed(plan: HostPlan) -> Generator[Any, None, None]:
         yield no_answer()
         return
     found = read_state(answers)
-    text = install_script(release, found)
+    # Behind a gateway slices change to it one by one, or go back to what is the current one until then.
+    switches = plan.hop is None or not found.current
+    text = install_script(release, found, switches)
     if text is None:
         host.noop(f"Ollama {release.version} is installed")
         return

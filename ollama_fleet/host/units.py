@@ -23,6 +23,7 @@ from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.converge import converge_script
 from ollama_fleet.host.diffs import show_files
+from ollama_fleet.host.rolling import rolling_questions, slices_changed, turns_of
 from ollama_fleet.host.scripts import Script, fail_host
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers
@@ -85,6 +86,7 @@ case $line in *'{MARKER}'*) set -- "$@" {COMMAND} ;; esac
         "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
         f"{paths})\" = '{owned}' ]",
         "manifest": f"cat {MANIFEST} 2>/dev/null; true",
+        **(rolling_questions(plan) if plan.hop else {}),
         "command": f"[ ! -f {COMMAND} ] || [ -L {COMMAND} ] || echo {OTHER}",
         **LEFTOVER_QUESTION,
     }
@@ -128,7 +130,8 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
     """
     Ensure a host has exactly the planned slices: their units, running, and no others of ours.
 
-    Only a slice whose own unit changed restarts. One exec to compare, one script to change.
+    Only a slice whose own unit changed restarts; behind a gateway one after the other, in the host's turn.
+    One exec to compare, one script to change.
 
     + plan: what the host is to become; its GPUs are found when this executes
 
@@ -164,9 +167,14 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
     devices = plan.provision.driver.manage and any(
         gpu.persistence is False for gpu in hardware.gpus
     )
-    if difference or devices or left:
+    if turns_of(plan):
+        commands = slices_changed(plan, difference, bound, answers, devices, left)
+    else:
+        differs = difference or devices or left
+        commands = [Script(converge_script(difference, devices, left))] if differs else []
+    if commands:
         show_files(difference.write, difference.delete)
-        yield Script(converge_script(difference, devices, left))
+        yield from commands
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
 

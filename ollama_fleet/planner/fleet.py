@@ -23,6 +23,7 @@ from ollama_fleet.planner.patterns import first_fit, repeated_patterns
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.previous import Previous, moved
 from ollama_fleet.planner.refusal import PlanRefusedError, Refusal
+from ollama_fleet.planner.rollout import with_rollout
 from ollama_fleet.planner.solver import fewest_bins, solver_is_there
 from ollama_fleet.planner.tight import packer
 from ollama_fleet.planner.why import wish_refusal
@@ -80,7 +81,7 @@ def plan_fleet(
     options = _options(demands, boards, needs)
     packed = tight or fleet.packing == "tight"
     best = _best(boards, demands, options, previous, packed, solver_s)
-    plans = _host_plans(fleet, written, best)
+    plans = with_rollout(fleet, _host_plans(fleet, written, best))
     refusals = [refusal for host in written for refusal in host.refusals]
     refusals += [
         wish_refusal(demand, count, options[demand], boards, best, needs)

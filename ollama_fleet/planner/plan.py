@@ -9,6 +9,7 @@ from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.gateway import HopPlan
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.provision import Provision
+from ollama_fleet.planner.rollout import Rollout
 
 __all__ = ["MODELS_DIR", "STATE_DIR"]
 
@@ -125,8 +126,8 @@ class HostPlan:
     know although nothing is refused; `provision` what is asked of the host below Ollama; `store` and
     `downloads` what its model store holds and how it is filled; `custom` those of its models that are
     made on it, each after what it is made from; `removal` that it is to be absent, which goes before
-    all the rest; `hop` how gateways reach its slices, None without any;
-    `firewall` who reaches its ports.
+    all the rest; `hop` how gateways reach its slices, and `rollout` how changes go over the fleet, both None
+    without any gateway; `firewall` who reaches its ports.
     """
 
     host: str
@@ -147,6 +148,7 @@ class HostPlan:
     custom: tuple[CustomModel, ...] = ()
     hop: HopPlan | None = None
     firewall: FirewallPlan = field(default_factory=FirewallPlan)
+    rollout: Rollout | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
