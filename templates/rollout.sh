@@ -20,6 +20,11 @@ put_back() { # put_back PATH...: as they were, or not there
     done
 }
 
+bad() { # bad WORDS: why a check fails; the last ones are said at the end, too
+    cause=$*
+    echo "$cause" >&2
+}
+
 journal() { # journal UNIT: its last words, since it was started last
     echo "the last words of $1:" >&2
     journalctl --unit "$1" --lines 15 --no-pager --output cat >&2 || :
@@ -30,7 +35,7 @@ begin() { # begin UNIT...: start them; those that do not start say why
     systemctl start "$@" 2>/dev/null && return
     systemctl is-failed --quiet "$DEVICES_UNIT" && journal "$DEVICES_UNIT"
     for unit; do
-        systemctl is-active --quiet "$unit" || { echo "$unit does not start" >&2; journal "$unit"; }
+        systemctl is-active --quiet "$unit" || { bad "$unit does not start"; journal "$unit"; }
     done
     return 1
 }
@@ -41,12 +46,16 @@ warm_up() { # warm_up UNIT: loads what the slice loads ahead, and waits for it
     waited=0
     while state=$(systemctl show -p ActiveState --value "$1"); do
         case $state in active | activating | deactivating | reloading) ;; *) break ;; esac
-        [ "$waited" -lt "$LOAD_S" ] || { echo "$1 still loads after $LOAD_S s" >&2; return 1; }
+        [ "$waited" -lt "$LOAD_S" ] || { bad "$1 still loads after $LOAD_S s"; return 1; }
         [ "$waited" -ne 10 ] || say "waiting for $1"
         sleep 1
         waited=$((waited + 1))
     done
-    [ "$state" != failed ] || { echo "$1 failed" >&2; journal "$1"; return 1; }
+    [ "$state" != failed ] && return
+    journal "$1"
+    bad "$(journalctl --unit "$1" --lines 30 --no-pager --output cat | grep 'cannot be loaded' | tail -n 1)"
+    [ -n "$cause" ] || bad "$1 failed"
+    return 1
 }
 
 post() { # post URL BODY: the answer is in $answer
@@ -61,10 +70,10 @@ answers() { # answers PORT MODEL: one token, or an embedding, from a GPU
     esac
     case $answer in
     *'"done":true'* | *'"embeddings":'*) ;;
-    *) echo "$2 does not answer: $(printf '%s' "${answer:-nothing came}" | head -c 300)" >&2; return 1 ;;
+    *) bad "$2 does not answer: $(printf '%s' "${answer:-nothing came}" | head -c 300)"; return 1 ;;
     esac
     curl --noproxy '*' -fsS --max-time 15 "$url/ps" | tr ',{' '\n\n' | grep -q '"size_vram": *[1-9]' ||
-        { echo "$2 is in RAM, not on a GPU" >&2; return 1; }
+        { bad "$2 is in RAM, not on a GPU"; return 1; }
 }
 
 prove() { # prove UNIT PORT WARM-UNIT MODEL MANIFEST (- where there is none): it serves as it should
@@ -72,7 +81,7 @@ prove() { # prove UNIT PORT WARM-UNIT MODEL MANIFEST (- where there is none): it
     if [ "$4" = - ] || [ ! -s "$STORE/manifests/$5" ]; then
         [ "$4" = - ] || say "$4 is not in the store yet: ${1%.service} is proved at the end"
         curl --noproxy '*' -fsS --max-time 15 -o /dev/null "http://127.0.0.1:$2/api/version" ||
-            { echo "$1 does not answer" >&2; journal "$1"; return 1; }
+            { bad "$1 does not answer"; journal "$1"; return 1; }
         return 0
     fi
     say "${1%.service}: asking $4"
@@ -82,14 +91,14 @@ prove() { # prove UNIT PORT WARM-UNIT MODEL MANIFEST (- where there is none): it
 prove_as_before() { # prove_as_before UNIT PORT WARM-UNIT: with what it has in memory, for nobody knows its plan
     if [ -f "$UNITS/$3" ]; then warm_up "$3" || return 1; fi
     model=$(curl --noproxy '*' -fsS --max-time 15 "http://127.0.0.1:$2/api/ps" 2>&1) ||
-        { echo "$1 does not answer" >&2; journal "$1"; return 1; }
+        { bad "$1 does not answer"; journal "$1"; return 1; }
     model=$(printf '%s' "$model" | tr -d '\n' | sed -nE 's/^[^[]*\[ *\{ *"name": *"([^"]+)".*/\1/p')
     [ -z "$model" ] || answers "$2" "$model" || { journal "$1"; return 1; }
 }
 
 back() { # back N: from group N on backwards, everything is as it was before this script
-    echo "$failed did not pass its check; going back to what was before" >&2
-    wrong=
+    echo "$refused did not pass its check; going back to what was before" >&2
+    wrong='' first=$cause
     put_back $COMMON
     systemctl daemon-reload
     number=$1
@@ -98,6 +107,6 @@ back() { # back N: from group N on backwards, everything is as it was before thi
         number=$((number - 1))
     done
     rm -rf "$KEPT"
-    [ -z "$wrong" ] || fail "this host is as it was before, but not well:$wrong"
-    fail "this host is as it was before, and serves; see above what is wrong with $refused"
+    [ -z "$wrong" ] || fail "$refused: $first; what was before is back, but not well:$wrong ($cause)"
+    fail "$refused: $first; what was before is back, and serves"
 }

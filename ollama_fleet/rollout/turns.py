@@ -84,7 +84,7 @@ class Turns:
         if failed is None:
             here.proved = True
         elif (is_canary or self.rollout.pause_on_failure) and not self.stopped:
-            self.stopped = f"not changed: {host} failed its check ({failed})"
+            self.stopped = f"not changed: {host} failed its check: {failed}"
 
     def before(self, step: str, host: str) -> tuple[str, ...]:
         """Hosts that have their turn now, for whoever wonders why it waits."""
