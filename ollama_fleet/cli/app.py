@@ -12,6 +12,7 @@ from ollama_fleet.cli import (
     discover,
     docs,
     export,
+    drain,
     fit,
     gpus,
     key,
@@ -46,6 +47,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "key revoke": key.revoke,
     "export": export.export,
     "remove": remove.remove,
+    "drain": drain.drain,
+    "undrain": drain.undrain,
     "schema": schema.schema,
     "docs": docs.docs,
 }

@@ -112,7 +112,7 @@ MAY_IMPORT = {
     "checks": {
         *("authority", "catalogue", "containers", "driver", "gateway", "gpu_settings"),
         *("hardware", "mig"),
-        *("mirrors", "planner", "questions", "sources", "speed", "store", "warm"),
+        *("mirrors", "planner", "questions", "rollout", "sources", "speed", "store", "warm"),
     },
     "kept_plan": {"planner", "problems"},
     "release": {"catalogue", "fetching", "planner", "preflight", "questions", "web"},
