@@ -53,6 +53,15 @@ if [ -n "$draining" ]; then
 fi
 """
 
+_UNMARK = """
+for mark in {marks}; do
+    [ ! -e "$mark" ] || marked=yes
+done
+rm -f {marks}
+[ -z "${{marked:-}}" ] || sleep {notice_s}
+marked=
+"""
+
 _RESUME = """
 resuming=
 for unit in {units}; do
@@ -95,7 +104,7 @@ def unmark(names: Sequence[str]) -> str:
     """Let gateways use these slices again, and wait until they do: who comes next may be the only other
     one of a model."""
     marks = " ".join(f"{MARKS_DIR}/{shlex.quote(name)}" for name in names)
-    return f"rm -f {marks}\nsleep {NOTICE_S}" if names else ""
+    return _UNMARK.format(marks=marks, notice_s=NOTICE_S) if names else ""
 
 
 def resume(units: Sequence[str]) -> str:

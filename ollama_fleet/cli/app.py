@@ -24,6 +24,7 @@ from ollama_fleet.cli import (
     remove,
     schema,
     serve_bundle,
+    undrain,
 )
 from ollama_fleet.cli.ending import EXIT_CODES
 
@@ -48,7 +49,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export.export,
     "remove": remove.remove,
     "drain": drain.drain,
-    "undrain": drain.undrain,
+    "undrain": undrain.undrain,
     "schema": schema.schema,
     "docs": docs.docs,
 }

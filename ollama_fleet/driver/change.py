@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ollama_fleet.catalogue.distribution import Distribution, fill
-from ollama_fleet.draining import drain, resume
 from ollama_fleet.driver import files
 from ollama_fleet.driver.decision import Decision, is_managed
 from ollama_fleet.driver.flavour import version_key
+from ollama_fleet.driver.serving import back_in_service, serving_rows, slice_functions
 from ollama_fleet.driver.state import State
 from ollama_fleet.driver.target import Target, distribution_of
 from ollama_fleet.planner.plan import HostPlan
@@ -24,7 +24,7 @@ LOCK_PACKAGE = "python3-dnf-plugin-versionlock"
 
 def steps_of(decision: Decision, plan: HostPlan, state: State) -> list[str]:
     """Steps of the change script for a decision that changes something."""
-    return [*_functions_of(decision, plan, state), _entry(decision)]
+    return [*_functions_of(decision, plan, state), _entry(decision), *back_in_service(plan, state)]
 
 
 def steps_back(plan: HostPlan, state: State) -> list[str]:
@@ -55,7 +55,7 @@ def _functions_of(decision: Decision, plan: HostPlan, state: State) -> list[str]
     if distribution:
         libraries += [f"{distribution.packager}.sh", "enroll.sh"]
     work = _packages_of(decision.target, distribution, state) if distribution else []
-    serving = _serving(plan, state) if _unloads(decision) else ""
+    serving = serving_rows(plan, state) if _unloads(decision) else ""
     return [
         _variables(decision, plan, state),
         *(map(_library, [*libraries, "change.sh"])),
@@ -193,8 +193,6 @@ def _heredoc(name: str, text: str) -> str:
 
 def _functions(plan: HostPlan, state: State, decision: Decision) -> str:
     """What the plan and the state write into functions."""
-    ports = [item.port for item in plan.slices if item.unit in state.slices]
-    stop = drain(state.slices, ports, plan.provision.drain_timeout_s)
     written, forgotten = ["write_settings() {", ":"], ""
     source = [":"]
     if decision.distribution:
@@ -205,8 +203,7 @@ def _functions(plan: HostPlan, state: State, decision: Decision) -> str:
         source.append(_put(files.source(packager, url)))
     return "\n".join(
         [
-            f"drain_slices() {{\n:\n{stop}\n}}",
-            f"resume_slices() {{\n:\n{resume(state.slices)}\n}}",
+            *slice_functions(plan, state),
             "\n".join([*written, "}"]),
             f"forget_settings() {{\nrm -f {forgotten}\n}}",
             "\n".join(["write_source() {", *source, "}"]),
@@ -222,15 +219,6 @@ def _put(file: HostFile) -> str:
     return (
         f'[ "$(sha256sum {path} 2>/dev/null | cut -c 1-64)" = {digest} ] || '
         f"{{ printf %s {text} | base64 | put {path} {file.mode}; }}"
-    )
-
-
-def _serving(plan: HostPlan, state: State) -> str:
-    """`unit port model` of each slice that runs and is planned."""
-    return "\n".join(
-        f"{item.unit} {item.port} {item.models[0] if item.models else '-'}"
-        for item in plan.slices
-        if item.unit in state.slices
     )
 
 

@@ -1,36 +1,27 @@
 """The NVIDIA driver of a host: one fact to judge it, one script to change it, and the proof."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.state import StateStage
 
-from ollama_fleet.driver.change import forget_before, steps_back, steps_of
+from ollama_fleet.driver.change import steps_of
 from ollama_fleet.driver.decision import Decision, decide
-from ollama_fleet.driver.questions import questions
-from ollama_fleet.driver.state import State, read_state
-from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.driver.state import State
+from ollama_fleet.host.answers import no_answer
+from ollama_fleet.host.driver_steps import asked, driver_state, problems, proof_commands
+from ollama_fleet.host.reboot import after_boot, is_reboot, reboot_commands
+from ollama_fleet.host.rolling import InTurn, needs_no_turn, turns_of
 from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.rollout.script import name_of
 
+__all__ = ["asked", "driver_installed", "driver_works", "problems"]
 
-def asked(plan: HostPlan) -> dict[str, str]:
-    """For preflight, which asks ahead."""
-    return questions(plan.provision.driver)
-
-
-def problems(plan: HostPlan, state: State) -> list[str]:
-    """For preflight: what keeps the driver that is asked for from this host."""
-    return list(decide(plan.provision.driver, state).problems)
-
-
-def driver_state(plan: HostPlan) -> State | None:
-    """The driver of the host that this operation runs on; None when it gave no answer."""
-    wanted = asked(plan)
-    answers = ask(wanted)
-    return read_state(answers) if wanted.keys() <= answers.keys() else None
+DRIVER = "driver"
 
 
 @operation()
@@ -57,14 +48,32 @@ def driver_installed(plan: HostPlan) -> Generator[Any, None, None]:
     decision = decide(plan.provision.driver, state)
     for line in decision.notes:
         host.log_styled(line, fg="yellow")
+    slices = [name_of(unit) for unit in state.slices]
+    if decision.changes and not decision.problems and slices and turns_of(plan):
+        _say(decision)
+        yield InTurn(plan, DRIVER, slices, lambda: _changed_and_proved(plan, state))
+        return
+    needs_no_turn(plan, DRIVER)
     if decision.problems:
         yield FunctionCommand(fail_host, (list(decision.problems),), {})
     elif decision.changes:
         _say(decision)
-        steps = steps_of(decision, plan, state)
-        yield Script(change_script(steps, plan.provision.environment))
+        yield _change(plan, state)
     else:
         host.noop("; ".join(decision.why))
+
+
+def _change(plan: HostPlan, state: State) -> Script:
+    steps = steps_of(decide(plan.provision.driver, state), plan, state)
+    return Script(change_script(steps, plan.provision.environment))
+
+
+def _changed_and_proved(plan: HostPlan, before: State) -> Iterator[PyinfraCommand]:
+    """All in one turn: no other host begins while this one waits for its boot."""
+    yield _change(plan, before)
+    commands = list(reboot_commands(plan))
+    yield from commands
+    yield from after_boot(plan) if is_reboot(commands) else proof_commands(plan)
 
 
 def _say(decision: Decision) -> None:
@@ -91,20 +100,4 @@ def driver_works(plan: HostPlan) -> Generator[Any, None, None]:
     if host.state.current_stage == StateStage.Prepare:
         host.noop("judged when the driver is there")
         return
-    state = driver_state(plan)
-    if state is None:
-        yield no_answer()
-        return
-    decision = decide(plan.provision.driver, state)
-    # A driver that shows no GPU is loaded all the same, and no package would mend it: but the one before did.
-    if decision.action == "leave" and (state.works or not state.kept):
-        if state.kept:
-            yield Script(change_script([forget_before()]))
-        host.noop("; ".join(decision.why))
-        return
-    if state.kept:
-        environment = plan.provision.environment
-        yield Script(change_script(steps_back(plan, state), environment))
-        return
-    wrong = [*decision.problems, *(f"the driver is not ready: {why}" for why in decision.why)]
-    yield FunctionCommand(fail_host, (wrong,), {})
+    yield from proof_commands(plan)

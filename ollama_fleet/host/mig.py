@@ -11,6 +11,7 @@ from ollama_fleet.containers.cdi import refresh_step
 from ollama_fleet.gpu_settings import read_settings, setting_problems, settings_questions
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.host.rolling import InTurn, needs_no_turn, turns_of
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.mig.decision import Change, decide
 from ollama_fleet.mig.found import (
@@ -26,6 +27,7 @@ from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.render import gpu_files
+from ollama_fleet.rollout.script import name_of
 from ollama_fleet.templating import MARKER, HostFile
 
 
@@ -95,6 +97,14 @@ def gpus_partitioned(plan: HostPlan, after_reboot: bool = False) -> Generator[An
         use = ask(use_questions(MARKER))
         change = decide(plan, bound, hardware, settings, read_use(use, hardware), handed)
         refused = list(change.refused)
+    step = "gpus again" if after_reboot else "gpus"
+    away = [name_of(item.unit) for item in change.drain]
+    if change and not refused and away and turns_of(plan):
+        script = Script(_change_script(plan, change, gpu_files(plan, bound, hardware)))
+        # The step of the slices starts them, when all GPUs are as planned.
+        yield InTurn(plan, step, away, lambda: [script], comes_back=False)
+        return
+    needs_no_turn(plan, step)
     if refused:
         yield FunctionCommand(fail_host, (refused,), {})
     elif change:
@@ -108,7 +118,7 @@ def _change_script(plan: HostPlan, change: Change, files: list[HostFile]) -> str
         [
             keep_previous(),
             *map(put_file, files),
-            *change_steps(change, plan.provision.drain_timeout_s),
+            *change_steps(change, plan.provision.drain_timeout_s, plan.hop is not None),
             refresh_step(),
         ]
     )

@@ -6,15 +6,18 @@ another one after every boot.
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from paramiko import SSHException
 from pyinfra import host
 from pyinfra.api import FunctionCommand, Host, State, operation
+from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.exceptions import ConnectError
 
+from ollama_fleet.draining import drain
 from ollama_fleet.driver.decision import decide
 from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal, unsafe
 from ollama_fleet.driver.state import State as DriverState
@@ -22,13 +25,16 @@ from ollama_fleet.gpu_settings import ecc_waits, read_settings, wanted_settings
 from ollama_fleet.hardware import read_hardware
 from ollama_fleet.host import mig
 from ollama_fleet.host.answers import ask, forget, no_answer
-from ollama_fleet.host.driver import driver_state
+from ollama_fleet.host.driver_steps import driver_state, proof_commands
+from ollama_fleet.host.rolling import InTurn, needs_no_turn, turns_of
 from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.mig.layout import cut_of, whole_gpus
 from ollama_fleet.mig.problems import reboot_reasons as gpu_reboot_reasons
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.rollout.proof import returned
+from ollama_fleet.rollout.script import name_of
 
 # A server with eight GPUs and two terabytes of RAM tests itself for a quarter of an hour.
 BACK_AFTER_S = 1800
@@ -60,6 +66,22 @@ def rebooted_if_needed(plan: HostPlan, gpus: bool = False) -> Generator[Any, Non
 
         rebooted_if_needed(name="Reboot if the driver needs it", plan=plan)
     """
+    step = "gpus' reboot" if gpus else "reboot"
+    commands = list(reboot_commands(plan, gpus))
+    units = _slices.get(host.name, ())
+    if units and is_reboot(commands) and turns_of(plan):
+        names = [name_of(unit) for unit in units]
+        out = Script(change_script([_drained(plan, units)]))
+        # With other GPUs than it was planned for, a slice is proved by the step that starts it anew.
+        after = [] if gpus else after_boot(plan)
+        yield InTurn(plan, step, names, lambda: chain([out], commands, after), not gpus)
+    else:
+        needs_no_turn(plan, step)
+        yield from commands
+
+
+def reboot_commands(plan: HostPlan, gpus: bool = False) -> Iterator[PyinfraCommand]:
+    """Commands that reboot the host if it has to be and may be; or fail it."""
     state = driver_state(plan)
     if state is None:
         yield no_answer()
@@ -93,6 +115,23 @@ def rebooted_if_needed(plan: HostPlan, gpus: bool = False) -> Generator[Any, Non
     yield FunctionCommand(remember_boot, (), {})
     yield Script(change_script([REBOOT]))
     yield FunctionCommand(wait_for_boot, (), {})
+
+
+def is_reboot(commands: Sequence[PyinfraCommand]) -> bool:
+    """Whether these boot the host."""
+    return any(getattr(command, "function", None) is wait_for_boot for command in commands)
+
+
+def after_boot(plan: HostPlan) -> Iterator[PyinfraCommand]:
+    """Commands that prove the driver, and the slices that ran when this run began."""
+    yield from proof_commands(plan)
+    units = _slices.get(host.name, ())
+    yield Script(change_script(returned(plan, [s for s in plan.slices if s.unit in units])))
+
+
+def _drained(plan: HostPlan, units: Sequence[str]) -> str:
+    ports = [item.port for item in plan.slices if item.unit in units]
+    return drain(units, ports, plan.provision.drain_timeout_s, gateways=True)
 
 
 def _driver_reasons(plan: HostPlan, state: DriverState) -> list[str]:

@@ -132,9 +132,12 @@ def slices_changed(
     change = Change(plan, difference, found, wanted)
     last = _last_steps(plan, answers, change)
     if not change.away:
+        text = converge_script(difference, devices, left, last)
+        marked = [item.name for item in plan.slices if item.name in answers[MARKED].lines]
+        if marked:  # by an earlier step, which leaves it to this one to bring them back
+            return [InTurn(plan, SLICES, marked, lambda: [Script(text)])]
         needs_no_turn(plan, SLICES)
-        differs = difference or devices or left or last
-        return [Script(converge_script(difference, devices, left, last))] if differs else []
+        return [Script(text)] if difference or devices or left or last else []
     for item in plan.slices:
         if item.name in change.away:
             for line in away_words(plan, item):

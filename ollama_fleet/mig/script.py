@@ -79,9 +79,9 @@ def keep_previous() -> str:
 done"""
 
 
-def change_steps(change: Change, drain_timeout_s: int) -> list[str]:
+def change_steps(change: Change, drain_timeout_s: int, gateways: bool = False) -> list[str]:
     """Steps after the new files are written: drain, change, read back; or back to what it was. While
-    GPUs are cut nothing of NVIDIA's watches them."""
+    GPUs are cut nothing of NVIDIA's watches them. `gateways`: they are kept from those until they serve."""
     units = [item.unit for item in change.drain]
     ports = [item.port for item in change.drain if item.port]
     restore = _RESTORE.format(
@@ -98,7 +98,7 @@ def change_steps(change: Change, drain_timeout_s: int) -> list[str]:
     watchers = _STOP_WATCHERS.format(stopped=STOPPED, watchers=" ".join(WATCHERS))
     return [
         *(f"say {shlex.quote(line)}" for line in change.why),
-        drain(units, ports, drain_timeout_s),
+        drain(units, ports, drain_timeout_s, gateways),
         *([watchers] if change.before else []),
         run,
     ]

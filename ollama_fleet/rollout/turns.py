@@ -96,13 +96,19 @@ class Turns:
     def _refusal(self, step: _Step, host: str) -> str | None:
         if self.stopped:
             return self.stopped
-        if not step.holders and (model := self._last_one(step, host)):
+        if not self._comes_back(step) and (model := self._last_one(step, host)):
             out = ", ".join(sorted(self._out))
             return (
                 f"not changed: {model} would be nowhere, for {out} comes back at the end of this run "
                 "only; run again"
             )
         return None
+
+    def _comes_back(self, step: _Step) -> bool:
+        """Whether somebody who is away may yet end that in this step."""
+        late = time.monotonic() - step.began > self.settle_s
+        expected = set() if late else step.expected - step.arrived
+        return bool(step.holders or (expected | step.waiting.keys()) & self._out.keys())
 
     def _may_go(self, step: _Step, host: str) -> bool:
         if self.stopped:

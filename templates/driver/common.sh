@@ -2,7 +2,8 @@
 work=$(mktemp -d)
 : >"$work/aside"
 pm_undo() { :; }
-trap 'undo || :; rm -rf "$work"' EXIT
+unmark_slices() { :; }
+trap 'undo || :; unmark_slices || :; rm -rf "$work"' EXIT
 version=$VERSION
 packages=
 

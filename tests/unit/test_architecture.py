@@ -82,7 +82,9 @@ MAY_IMPORT = {
     "rollout": {"convergence", "draining", "planner", "questions", "store", "templating"},
     "store": set(),
     "draining": set(),
-    "driver": {"catalogue", "draining", "hardware", "planner", "questions", "templating"},
+    "driver": {
+        *("catalogue", "draining", "hardware", "planner", "questions", "rollout", "templating"),
+    },
     "planner": {
         *("catalogue", "hardware", "problems", "sources", "speed", "vram", "yamlfile"),
         *(
