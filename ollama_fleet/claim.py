@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ollama_fleet.questions import Answers
 
-# Only root can open what is in it, and the lock itself: whoever can open a file can lock it.
+# Only root can open it: whoever can open a file can lock it.
 RUN_DIR = "/run/ollama-fleet"
 OWNER = f"{RUN_DIR}/owner"
 LOCK = f"{RUN_DIR}/lock"
@@ -91,9 +91,7 @@ carry() {{ # the process that carries this run's connection, and when it began: 
     echo "0 0"
 }}
 mkdir -p -m 700 {RUN_DIR}
-umask 077
 exec 9>{LOCK}
-umask 022
 read_owner
 if ! flock -n 9; then
     [ -n "$owner" ] && [ "$owner" != "$run" ] ||

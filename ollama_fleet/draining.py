@@ -10,17 +10,13 @@ from collections.abc import Sequence
 # Units that a run has stopped, or is about to; on /run, because a reboot starts them all.
 PENDING_DIR = "/run/ollama-fleet/restart"
 # A file named after a slice keeps gateways from it: by a deploy until the next boot, by an operator for good.
-MARKS_DIR = "/run/ollama-fleet/drained"
+MARKS_DIR = "/run/ollama-drained"
 DRAINED_DIR = "/var/lib/ollama/drained"
-# Gateways look once a second, and believe it the second time.
-NOTICE_S = 3
 
-# The hop's nginx has to see the marks, and still nobody else may open the lock.
-_MARK = f"""
-    mkdir -p {MARKS_DIR} && chmod 711 {MARKS_DIR.rpartition("/")[0]} || :
-    chmod 600 {MARKS_DIR.rpartition("/")[0]}/lock 2>/dev/null || :
-    for unit in $draining; do unit=${{unit#ollama-}}; : >{MARKS_DIR}/"${{unit%.service}}"; done
-    sleep {NOTICE_S}"""
+_MARK = """
+    mkdir -p {marks}
+    for unit in $draining; do unit=${{unit#ollama-}}; : >{marks}/"${{unit%.service}}"; done
+    sleep {notice_s}"""
 
 # Connections are counted in /proc: a minimal host has no `ss`. State 01 is ESTABLISHED, and only the
 # server's end has its port as the local one.
@@ -83,12 +79,10 @@ fi
 """
 
 
-def drain(
-    units: Sequence[str], ports: Sequence[int], timeout_s: int, gateways: bool = False
-) -> str:
+def drain(units: Sequence[str], ports: Sequence[int], timeout_s: int, notice_s: int = 0) -> str:
     """Stop those of `units` that run, once no TCP connection to `ports` is open or `timeout_s` is
-    over. They stay announced until `resume`, or until a later run has started them. `gateways`: these
-    are kept from them first, until `unmark`."""
+    over. They stay announced until `resume`, or until a later run has started them. `notice_s`: gateways
+    are kept from them first, until `unmark`, and have noticed after so long."""
     if not units:
         return ""
     return _DRAIN.format(
@@ -96,15 +90,15 @@ def drain(
         ports=" ".join(f"{port:04X}" for port in ports),
         pending=PENDING_DIR,
         timeout_s=timeout_s,
-        mark=_MARK if gateways else "",
+        mark=_MARK.format(marks=MARKS_DIR, notice_s=notice_s) if notice_s else "",
     )
 
 
-def unmark(names: Sequence[str]) -> str:
+def unmark(names: Sequence[str], notice_s: int) -> str:
     """Let gateways use these slices again, and wait until they do: who comes next may be the only other
     one of a model."""
     marks = " ".join(f"{MARKS_DIR}/{shlex.quote(name)}" for name in names)
-    return _UNMARK.format(marks=marks, notice_s=NOTICE_S) if names else ""
+    return _UNMARK.format(marks=marks, notice_s=notice_s) if names else ""
 
 
 def resume(units: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ollama_fleet.cli.deploying import PROJECT, script_of
 from ollama_fleet.cli.ending import WELL, BadOptionError, HostError
-from ollama_fleet.cli.remove import LOADER, PROJECT
 
 if TYPE_CHECKING:
     from ollama_fleet.spec import Fleet
@@ -38,19 +38,15 @@ def order_of(
     """What to ask of whom. Raises BadOptionError and InputError."""
     from ollama_fleet.load import load_fleet
 
-    script, described = inventory.with_suffix(".py"), inventory.with_suffix(".yml")
+    described = inventory.with_suffix(".yml")
     fleet = load_fleet(described)
     if fleet.gateway is None:
         what = f"{described} has no gateway, so nobody would notice; `gateway: {{}}` makes one"
         raise BadOptionError(what)
-    if not script.is_file():
-        raise BadOptionError(
-            f"{script} is missing, by which pyinfra reads {described}; it holds:\n{LOADER}"
-        )
     host, slices = _named(fleet, described, target)
     hosts = [host] if host else [n for n, spec in fleet.hosts.items() if spec.state == "present"]
     names = ["@local" if fleet.hosts[name].connection == "local" else name for name in hosts]
-    return Order(script.resolve(), tuple(hosts), tuple(names), verb, slices, reason, wait_s)
+    return Order(script_of(described), tuple(hosts), tuple(names), verb, slices, reason, wait_s)
 
 
 def _named(fleet: "Fleet", inventory: Path, target: str | None) -> tuple[str, tuple[str, ...]]:

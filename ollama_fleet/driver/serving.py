@@ -10,14 +10,13 @@ from ollama_fleet.rollout.script import name_of
 def slice_functions(plan: HostPlan, state: State) -> list[str]:
     """Functions that the driver's own ones call."""
     ports = [item.port for item in plan.slices if item.unit in state.slices]
-    gateways = plan.hop is not None
-    stop = drain(state.slices, ports, plan.provision.drain_timeout_s, gateways)
-    names = [name_of(unit) for unit in state.slices] if gateways else []
+    stop = drain(state.slices, ports, plan.provision.drain_timeout_s, plan.notice_s)
+    names = [name_of(unit) for unit in state.slices] if plan.hop else []
     return [
         f"drain_slices() {{\n:\n{stop}\n}}",
         f"resume_slices() {{\n:\n{resume(state.slices)}\n}}",
         # However it ends: whether a slice serves is then a matter of its health.
-        f"unmark_slices() {{\n:\n{unmark(names)}\n}}",
+        f"unmark_slices() {{\n:\n{unmark(names, plan.notice_s)}\n}}",
     ]
 
 

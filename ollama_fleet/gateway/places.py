@@ -1,6 +1,7 @@
 """Where everything of the gateway lies on its machines and on hosts, by name."""
 
-from ollama_fleet.planner.plan import PREFIX, STATE_DIR, HostPlan
+from ollama_fleet.draining import DRAINED_DIR, MARKS_DIR
+from ollama_fleet.planner.plan import PREFIX, HostPlan
 from ollama_fleet.templating import UNIT_DIR
 
 USER = "ollama-gateway"
@@ -55,8 +56,7 @@ HEALTH_PATH = "/fleet/health"
 STATUS_PATH = "/fleet/configuration"
 
 # A slice named in one of them gets no new requests. What a deploy puts there is gone after a reboot.
-DRAINED_NOW = "/run/ollama-drained"
-DRAINED_LONG = f"{STATE_DIR}/drained"
+DRAINED_NOW, DRAINED_LONG = MARKS_DIR, DRAINED_DIR
 
 SYSUSERS = "/etc/sysusers.d/ollama-gateway.conf"
 LOGROTATE = "/etc/logrotate.d/ollama-gateway"

@@ -12,7 +12,7 @@ from pyinfra.api import FunctionCommand, Host, State, operation
 from ollama_fleet import controller
 from ollama_fleet.host.answers import ask, forget, no_answer
 from ollama_fleet.host.scripts import Script, fail_host
-from ollama_fleet.planner.plan import HostPlan, SlicePlan
+from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.rollout import marks
 
 # Of this run: what hosts said in the end, and the file that it goes to.
@@ -61,20 +61,19 @@ def slices_marked(
     if verb == "undrain" and not slices:
         names = list(there)
     if verb == "drain":
-        yield from _drain(chosen, [name for name in names if name not in there], reason, wait_s)
+        fresh = [name for name in names if name not in there]
+        yield from _mark(fresh, reason)
+        yield Script(marks.wait_script(chosen, wait_s, plan.notice_s))
     elif verb == "undrain" and (marked := [name for name in names if name in there]):
         yield Script(marks.unmark_script(marked))
     yield FunctionCommand(remember, (plan,), {})
 
 
-def _drain(
-    chosen: Sequence[SlicePlan], fresh: Sequence[str], reason: str, wait_s: int
-) -> Generator[Any, None, None]:
+def _mark(fresh: Sequence[str], reason: str) -> Generator[Any, None, None]:
     if fresh:
         since = time.strftime("%F %T UTC", time.gmtime())
         mark = marks.Mark(since, controller.this_run().who.partition(",")[0], reason)
         yield Script(marks.mark_script(fresh, mark))
-    yield Script(marks.wait_script(chosen, wait_s))
 
 
 def remember(state: State, host: Host, plan: HostPlan) -> bool:

@@ -118,7 +118,7 @@ def _change_script(plan: HostPlan, change: Change, files: list[HostFile]) -> str
         [
             keep_previous(),
             *map(put_file, files),
-            *change_steps(change, plan.provision.drain_timeout_s, plan.hop is not None),
+            *change_steps(change, plan.provision.drain_timeout_s, plan.notice_s),
             refresh_step(),
         ]
     )

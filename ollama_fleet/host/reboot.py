@@ -131,7 +131,7 @@ def after_boot(plan: HostPlan) -> Iterator[PyinfraCommand]:
 
 def _drained(plan: HostPlan, units: Sequence[str]) -> str:
     ports = [item.port for item in plan.slices if item.unit in units]
-    return drain(units, ports, plan.provision.drain_timeout_s, gateways=True)
+    return drain(units, ports, plan.provision.drain_timeout_s, plan.notice_s)
 
 
 def _driver_reasons(plan: HostPlan, state: DriverState) -> list[str]:

@@ -157,7 +157,11 @@ def _last_steps(plan: HostPlan, answers: Answers, change: Change) -> list[str]:
     gone = [name for name in marked if name not in {item.name for item in again}]
     current = answers[CURRENT].text.strip()
     found = InstalledReleases(arch="", machine="", prefixes={}, current=current)
-    return [*switch(plan.ollama, found), *([unmark(gone)] if gone else []), *returned(plan, again)]
+    return [
+        *switch(plan.ollama, found),
+        *([unmark(gone, plan.notice_s)] if gone else []),
+        *returned(plan, again),
+    ]
 
 
 def _downloads_ended(plan: HostPlan) -> str:

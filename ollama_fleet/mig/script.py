@@ -2,7 +2,7 @@
 
 import shlex
 
-from ollama_fleet.draining import drain, resume
+from ollama_fleet.draining import drain, resume, unmark
 from ollama_fleet.mig.decision import Change
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.parted import PARTED_FILE
@@ -79,26 +79,31 @@ def keep_previous() -> str:
 done"""
 
 
-def change_steps(change: Change, drain_timeout_s: int, gateways: bool = False) -> list[str]:
+def change_steps(change: Change, drain_timeout_s: int, notice_s: int = 0) -> list[str]:
     """Steps after the new files are written: drain, change, read back; or back to what it was. While
-    GPUs are cut nothing of NVIDIA's watches them. `gateways`: they are kept from those until they serve."""
+    GPUs are cut nothing of NVIDIA's watches them. `notice_s`: see `drain`; they stay out."""
     units = [item.unit for item in change.drain]
     ports = [item.port for item in change.drain if item.port]
     restore = _RESTORE.format(
         lines=" ".join(map(shlex.quote, change.before)), layout=LAYOUT_FILE, script=GPUS_SCRIPT
     )
+    back = unmark([_slice_of(unit) for unit in units], notice_s) if notice_s else ""
     run = _RUN.format(
         script=GPUS_SCRIPT,
         files=_FILES,
         pending=PENDING_CODE,
         units=" ".join(units),
         restore=restore if change.before else ":",
-        resume=resume(units) or ":",
+        resume=f"{resume(units)}{back}" or ":",
     )
     watchers = _STOP_WATCHERS.format(stopped=STOPPED, watchers=" ".join(WATCHERS))
     return [
         *(f"say {shlex.quote(line)}" for line in change.why),
-        drain(units, ports, drain_timeout_s, gateways),
+        drain(units, ports, drain_timeout_s, notice_s),
         *([watchers] if change.before else []),
         run,
     ]
+
+
+def _slice_of(unit: str) -> str:
+    return unit.removeprefix("ollama-").removesuffix(".service")

@@ -176,6 +176,12 @@ class HostPlan:
         )
 
     @property
+    def notice_s(self) -> int:
+        """After so long gateways have noticed that one of its slices is in or out of service; 0: there are
+        none."""
+        return self.rollout.notice_s if self.hop and self.rollout else 0
+
+    @property
     def default_slice(self) -> SlicePlan | None:
         """The slice of whoever names none: the chosen one, else the first."""
         return next(iter((*(item for item in self.slices if item.default), *self.slices)), None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DISK_MIB_S = 500
 # Its process, its GPU discovery, and the gateways that have to notice, twice.
 START_S = 12
+SLICES_PER_S = 200
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Rollout:
     has_canary: bool = True
     canary: str | None = None
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def notice_s(self) -> int:
+        """After so long every gateway has noticed that a slice is in or out of service: each looks at 200
+        of them per second, at one no more than once a second."""
+        slices = {name for pool in self.pools.values() for name in pool}
+        return 1 + 2 * max(1, -(-len(slices) // SLICES_PER_S))
 
     def only_in(self, upstream: str) -> tuple[str, ...]:
         """Models that this slice alone serves."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ollama_fleet.draining import DRAINED_DIR, NOTICE_S
+from ollama_fleet.draining import DRAINED_DIR
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
 from ollama_fleet.questions import Answers
 
@@ -79,11 +79,11 @@ def unmark_script(names: Iterable[str]) -> str:
     )
 
 
-def wait_script(slices: Iterable[SlicePlan], wait_s: int) -> str:
+def wait_script(slices: Iterable[SlicePlan], wait_s: int, notice_s: int) -> str:
     """Shell that waits until no request runs, and no longer than `wait_s`; it changes nothing."""
     ports = [item.port for item in slices]
-    return f"""sleep {min(NOTICE_S, wait_s)}
-waited={NOTICE_S}
+    return f"""sleep {min(notice_s, wait_s)}
+waited={notice_s}
 while [ "$({_open(ports)})" -gt 0 ] && [ $waited -lt {wait_s} ]; do
     sleep 1
     waited=$((waited + 1))

@@ -45,7 +45,7 @@ def returned(plan: HostPlan, slices: Sequence[SlicePlan]) -> list[str]:
     if not slices:
         return []
     proofs = " && ".join(map(prove, slices))
-    freed = unmark([item.name for item in slices])
+    freed = unmark([item.name for item in slices], plan.notice_s)
     wrong = "fail 'it is not as it was before'"
     return [
         functions(plan),

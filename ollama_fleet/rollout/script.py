@@ -88,14 +88,14 @@ def _functions_of(
     items = [item for item in plan.slices if item.unit in group]
     units = [item.unit for item in items]
     own = [file for file in change.difference.write if file.restarts in units]
-    out = drain(group, change.ports_of(group), plan.provision.drain_timeout_s, gateways=True)
+    out = drain(group, change.ports_of(group), plan.provision.drain_timeout_s, plan.notice_s)
     started = [
         *(f"{put(file)} || return 1" for file in own),
         "systemctl daemon-reload || return 1",
         *([f"begin {_words(units)} || return 1"] if units else []),
         *(f"failed={item.name}\n{prove(item)} || return 1" for item in items),
     ]
-    served = [unmark([item.name for item in items]), _forget(units)] if items else []
+    served = [unmark([item.name for item in items], plan.notice_s), _forget(units)] if items else []
     failed = shlex.quote(", ".join(map(name_of, units or group)))
     return "\n".join(
         [
@@ -127,7 +127,7 @@ def _undo(
         "systemctl daemon-reload",
         f"begin {_words(group)} || well=no",
         *proofs,
-        unmark(list(map(name_of, group))),
+        unmark(list(map(name_of, group)), change.plan.notice_s),
         _forget(group),
         "[ $well = yes ]",
     ]

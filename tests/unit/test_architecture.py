@@ -110,7 +110,9 @@ MAY_IMPORT = {
     "convergence": {"render", "templating"},
     "mirrors": {"catalogue", "packaging", "planner", "questions", "sources", "templating"},
     "packaging": set(),
-    "gateway": {"catalogue", "packaging", "planner", "questions", "templating", "keys"},
+    "gateway": {
+        *("catalogue", "draining", "keys", "packaging", "planner", "questions", "templating"),
+    },
     "checks": {
         *("authority", "catalogue", "containers", "driver", "gateway", "gpu_settings"),
         *("hardware", "mig"),
