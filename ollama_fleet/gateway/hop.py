@@ -124,6 +124,13 @@ def _stays_in_memory(item: SlicePlan) -> bool:
     return item.environment["OLLAMA_KEEP_ALIVE"].startswith("-")
 
 
+def port_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
+    """Those of its files that say where slices listen; the hop's configuration is reloaded for it, the
+    health watch started anew."""
+    ours = (places.HOP_CONF, places.HEALTH_JOB)
+    return [file for file in hop_files(plan, machine) if file.path in ours]
+
+
 def hop_services(plan: HostPlan, machine: Machine) -> list[Service]:
     """The hop's nginx and the health watch."""
     unit = f"{UNIT_DIR}/{places.HOP_UNIT}"

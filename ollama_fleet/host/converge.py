@@ -48,9 +48,10 @@ def rolling_script(
     devices: bool = False,
     left: Mapping[str, str] = NOTHING_LEFT,
     last: Sequence[str] = (),
+    hop: Sequence[str] = (),
 ) -> str:
     """The same for a host whose slices serve behind a gateway: one after the other, each proved, and all
-    as it was before when one does not serve."""
+    as it was before when one does not serve. `hop`: see `rolling_steps`."""
     difference = change.difference
     new = list(difference.start)
     begin = [*remove_leftovers(left), *([MAKE_ACCOUNT] if difference.make_account else [])]
@@ -64,7 +65,7 @@ def rolling_script(
         *last,
         *_manifest(difference),
     ]
-    return change_script(rolling_steps(change, put_file, begin, end))
+    return change_script(rolling_steps(change, put_file, begin, end, hop))
 
 
 def _manifest(difference: Difference) -> list[str]:

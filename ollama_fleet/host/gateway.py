@@ -23,6 +23,8 @@ from ollama_fleet.host.verification import conclude
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
+from ollama_fleet.rollout import groups
+from ollama_fleet.rollout.ports import at_ports
 from ollama_fleet.templating import HostFile
 
 MACHINE_QUESTIONS = {
@@ -41,6 +43,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
     return {
         **prepare.questions(prepare.HOP),
         **MACHINE_QUESTIONS,
+        **groups.QUESTION,
         **questions("hop", services, []),
     }
 
@@ -111,8 +114,10 @@ def hop_serves(plan: HostPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    services = hop_services(plan, _machine(answers))
-    yield from _serves("hop", services, [], answers, f"gateways reach {len(plan.slices)} slices")
+    # A slice that gets another port still has its old one: the step that changes it tells the hop.
+    now = at_ports(plan, groups.read_places(answers), ())
+    services = hop_services(now, machine_of(answers))
+    yield from _serves("hop", services, [], answers, f"gateways reach {len(now.slices)} slices")
 
 
 @operation()
@@ -135,7 +140,7 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    services = gateway_services(gateway, _machine(answers))
+    services = gateway_services(gateway, machine_of(answers))
     told = f"gateway {gateway.name} serves {len(gateway.pools)} models"
     left = answers[address.LEFT].lines if address.LEFT in answers else []
     given_up = address.leftover_steps(left)
@@ -190,7 +195,8 @@ def _texts(steps: list[Step]) -> list[str]:
     return [put_file(step) if isinstance(step, HostFile) else step for step in steps]
 
 
-def _machine(answers: Answers) -> Machine:
+def machine_of(answers: Answers) -> Machine:
+    """Answers to MACHINE_QUESTIONS."""
     folders = [*answers["gateway.modules"].lines, MODULE_DIRS[0]]
     return Machine(modules_dir=folders[0], has_ipv6=answers["gateway.ipv6"].code == 0)
 
@@ -234,7 +240,7 @@ def gateway_proved(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    wished = gateway_services(gateway, _machine(answers))
+    wished = gateway_services(gateway, machine_of(answers))
     found = read_found("gateway", wished, answers)
     results = judge_gateway(gateway, wished, found, proof.read_proof(answers))
     yield from conclude([*results, *judge_gateway_certificates(gateway, answers)])

@@ -15,14 +15,19 @@ from pyinfra.connectors.util import CommandOutput
 from ollama_fleet.convergence import Difference
 from ollama_fleet.draining import MARKS_DIR, unmark
 from ollama_fleet.fetching import models_unit, wait_script
+from ollama_fleet.gateway.hop import port_files
+from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.places import HEALTH_UNIT, HOP_UNIT
 from ollama_fleet.host.converge import converge_script, rolling_script
-from ollama_fleet.host.scripts import Script, fail_host
+from ollama_fleet.host.gateway import MACHINE_QUESTIONS, machine_of
+from ollama_fleet.host.scripts import Script, fail_host, put_file
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.planner.rollout import away_words
 from ollama_fleet.questions import Answers
 from ollama_fleet.release.script import switch
 from ollama_fleet.release.state import InstalledReleases, install_questions
 from ollama_fleet.rollout import groups
+from ollama_fleet.rollout.ports import at_ports
 from ollama_fleet.rollout.proof import returned
 from ollama_fleet.rollout.script import Change
 from ollama_fleet.rollout.turns import Turns
@@ -114,6 +119,7 @@ def rolling_questions(plan: HostPlan) -> dict[str, str]:
     """What is asked beside the files and units where slices change one by one."""
     return {
         **groups.QUESTION,
+        **MACHINE_QUESTIONS,
         MARKED: f"ls {MARKS_DIR} 2>/dev/null; true",
         CURRENT: install_questions(plan.ollama)[CURRENT],
     }
@@ -131,7 +137,9 @@ def slices_changed(
     found, wanted = groups.read_places(answers), groups.wanted_places(bound)
     change = Change(plan, difference, found, wanted)
     last = _last_steps(plan, answers, change)
+    hop = hop_states(change, machine_of(answers))
     if not change.away:
+        last += [hop[-1]] if hop[-1] != hop[0] else []
         text = converge_script(difference, devices, left, last)
         marked = [item.name for item in plan.slices if item.name in answers[MARKED].lines]
         if marked:  # by an earlier step, which leaves it to this one to bring them back
@@ -142,7 +150,7 @@ def slices_changed(
         if item.name in change.away:
             for line in away_words(plan, item):
                 host.log_styled(line, fg="yellow")
-    text = rolling_script(change, devices, left, last)
+    text = rolling_script(change, devices, left, last, hop)
     return [
         Script(_downloads_ended(plan)),
         InTurn(plan, SLICES, change.away, lambda: [Script(text)]),
@@ -162,6 +170,27 @@ def _last_steps(plan: HostPlan, answers: Answers, change: Change) -> list[str]:
         *([unmark(gone, plan.notice_s)] if gone else []),
         *returned(plan, again),
     ]
+
+
+def hop_states(change: Change, machine: Machine) -> list[str]:
+    """Shell that tells the hop where slices listen: before the first group, after each, and at the end."""
+    changed: list[str] = []
+    plans = [at_ports(change.plan, change.found, ())]
+    for group in change.groups:
+        changed += group
+        plans.append(at_ports(change.plan, change.found, changed))
+    return [_tell_hop(plan, machine) for plan in [*plans, change.plan]]
+
+
+def _tell_hop(plan: HostPlan, machine: Machine) -> str:
+    puts = [f"{put_file(file)} || return 1" for file in port_files(plan, machine)]
+    return "\n".join(
+        [
+            *puts,
+            f"systemctl reload-or-restart {HOP_UNIT} || return 1",
+            f"systemctl restart {HEALTH_UNIT} || return 1",
+        ]
+    )
 
 
 def _downloads_ended(plan: HostPlan) -> str:

@@ -58,10 +58,15 @@ def name_of(unit: str) -> str:
 
 
 def rolling_steps(
-    change: Change, put: Callable[[HostFile], str], begin: Sequence[str], end: Sequence[str]
+    change: Change,
+    put: Callable[[HostFile], str],
+    begin: Sequence[str],
+    end: Sequence[str],
+    hop: Sequence[str],
 ) -> list[str]:
     """Steps of the change script. `put` gives the shell that writes a file; `begin` comes when common
-    files are written, `end` when every slice serves."""
+    files are written, `end` when every slice serves. `hop`: shell that tells the hop where slices listen,
+    before the first group, after each of them, and at the end."""
     files = change.difference.write
     common = [file for file in files if file.restarts not in change.restarted]
     numbered = list(enumerate(change.groups, start=1))
@@ -70,18 +75,27 @@ def rolling_steps(
         f"UNITS={UNIT_DIR} COMMON={shlex.quote(' '.join(file.path for file in common))}",
         f"rm -rf {KEPT_DIR}",
         f"keep {_words([MANIFEST, *(file.path for file in files)])}",
-        *(_functions_of(number, group, change, put) for number, group in numbered),
+        *(_function(f"hop_{number}", [":", text]) for number, text in enumerate(hop)),
+        *(
+            _functions_of(number, group, change, put, hop[number] != hop[number - 1])
+            for number, group in numbered
+        ),
         *map(put, common),
         *begin,
         "systemctl daemon-reload",
         *(f"change_{number} || back {number}" for number, _ in numbered),
         *end,
+        *([f"hop_{len(hop) - 1}"] if hop[-1] != hop[-2] else []),
         f"rm -rf {KEPT_DIR}",
     ]
 
 
 def _functions_of(
-    number: int, group: Sequence[str], change: Change, put: Callable[[HostFile], str]
+    number: int,
+    group: Sequence[str],
+    change: Change,
+    put: Callable[[HostFile], str],
+    moves: bool,
 ) -> str:
     """Of one group: out of service, changed, and back to what was before."""
     plan = change.plan
@@ -94,6 +108,7 @@ def _functions_of(
         "systemctl daemon-reload || return 1",
         *([f"begin {_words(units)} || return 1"] if units else []),
         *(f"failed={item.name}\n{prove(item)} || return 1" for item in items),
+        *([f"hop_{number} || return 1"] if moves else []),
     ]
     served = [unmark([item.name for item in items], plan.notice_s), _forget(units)] if items else []
     failed = shlex.quote(", ".join(map(name_of, units or group)))
@@ -105,13 +120,13 @@ def _functions_of(
                 f"change_{number}",
                 [f"out_{number}", f"in_{number} || {{ refused=$failed; return 1; }}", *served],
             ),
-            _function(f"undo_{number}", _undo(number, group, own, change)),
+            _function(f"undo_{number}", _undo(number, group, own, change, moves)),
         ]
     )
 
 
 def _undo(
-    number: int, group: Sequence[str], own: Sequence[HostFile], change: Change
+    number: int, group: Sequence[str], own: Sequence[HostFile], change: Change, moves: bool
 ) -> Sequence[str]:
     """What was there before serves again, whatever becomes of its proof: health is the gateways' matter."""
     proofs = [
@@ -127,6 +142,7 @@ def _undo(
         "systemctl daemon-reload",
         f"begin {_words(group)} || well=no",
         *proofs,
+        *([f"hop_{number - 1} || well=no"] if moves else []),
         unmark(list(map(name_of, group)), change.plan.notice_s),
         _forget(group),
         "[ $well = yes ]",
