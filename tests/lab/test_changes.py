@@ -24,16 +24,16 @@ SLICES = [f"{host}.{name}" for host in (ONE, OTHER) for name in ("a", "b")]
 NO_RUNNER = b"#!/bin/sh\necho 'this one is broken' >&2\nexit 1\n"
 
 
-def inventory(fleet: Fleet, context: int, version: str = FIRST, **settings: Any) -> None:
-    """Two hosts with two slices each, all of which serve one model."""
+def inventory(fleet: Fleet, context: int, version: str = FIRST, port: int = 11444) -> None:
+    """Two hosts with two slices each, all of which serve one model, from this port on."""
     fleet.version = version
     for host in (ONE, OTHER):
         slices = [
-            {"name": name, "gpus": [gpu], "models": [MODEL], "context": context}
+            {"name": name, "gpus": [gpu], "port": port + gpu, "models": [MODEL], "context": context}
             for gpu, name in enumerate(("a", "b"))
         ]
         fleet.add(host, *slices)
-    fleet.settings = {"gateway": GATEWAY, "gateways": {"gw1": {"host": ONE}}, **settings}
+    fleet.settings = {"gateway": GATEWAY, "gateways": {"gw1": {"host": ONE}}}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def fleet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     made = Fleet(tmp_path_factory.mktemp("fleet"), lab)
     for host in (ONE, OTHER):
         bare(lab, host, "2x-rtx3090")
-    inventory(made, 4096)
+    inventory(made, 4096, port=11434)
     run = made.deploy()
     assert run.code == 0, run.text
     return made
@@ -112,6 +112,7 @@ def words(text: str) -> list[str]:
 def test_changed_settings_reach_every_slice_one_by_one_and_no_answer_is_lost(
     fleet: Fleet, load: Load
 ) -> None:
+    """Another context, and other ports."""
     before = {host: fleet.pids(host, "a", "b") for host in (ONE, OTHER)}
     inventory(fleet, 2048)
     run = fleet.deploy()
@@ -147,7 +148,7 @@ def test_a_release_that_does_not_serve_stays_on_one_host_and_goes_back_there(
     for host in (ONE, OTHER):
         assert fleet.sh(host, "readlink /opt/ollama/current") == f"/opt/ollama/{FIRST}"
         assert fleet.sh(host, "sha256sum -c --quiet /var/lib/ollama/manifest") == ""
-        assert FIRST in fleet.sh(host, "curl -fs 127.0.0.1:11434/api/version")
+        assert FIRST in fleet.sh(host, "curl -fs 127.0.0.1:11444/api/version")
 
     inventory(fleet, 2048, GOOD)
     upgrade = Load()
@@ -155,7 +156,7 @@ def test_a_release_that_does_not_serve_stays_on_one_host_and_goes_back_there(
     assert upgrade.end()["lost"] == []
     for host in (ONE, OTHER):
         assert fleet.sh(host, "readlink /opt/ollama/current") == f"/opt/ollama/{GOOD}"
-        for port in (11434, 11435):
+        for port in (11444, 11445):
             assert GOOD in fleet.sh(host, f"curl -fs 127.0.0.1:{port}/api/version")
 
 
