@@ -38,6 +38,7 @@ CURRENT = "current"
 
 # Of this run; made when the first host asks.
 _turns: list[Turns] = []
+_said: set[str] = set()
 LAST_WORDS = 200
 
 
@@ -146,15 +147,21 @@ def slices_changed(
             return [InTurn(plan, SLICES, marked, lambda: [Script(text)])]
         needs_no_turn(plan, SLICES)
         return [Script(text)] if difference or devices or left or last else []
-    for item in plan.slices:
-        if item.name in change.away:
-            for line in away_words(plan, item):
-                host.log_styled(line, fg="yellow")
+    _warn(plan, change)
     text = rolling_script(change, devices, left, last, hop)
     return [
         Script(_downloads_ended(plan)),
         InTurn(plan, SLICES, change.away, lambda: [Script(text)]),
     ]
+
+
+def _warn(plan: HostPlan, change: Change) -> None:
+    """Once in a run: when the change is shown, or else when it is made."""
+    lines = [line for s in plan.slices if s.name in change.away for line in away_words(plan, s)]
+    for line in lines:
+        if line not in _said:
+            host.log_styled(line, fg="yellow")
+    _said.update(lines)
 
 
 def _last_steps(plan: HostPlan, answers: Answers, change: Change) -> list[str]:
