@@ -14,7 +14,7 @@ from ollama_fleet.templating import MARKER, TEMPLATES, HostFile, render
 # Variables that the router writes, without their prefix.
 WRITTEN = (
     *("wanted", "nth", "pool", "path", "model", "body"),
-    *("refusal", "fault", "tokens_in", "tokens_out"),
+    *("refusal", "fault", "tokens_in", "tokens_out", "tries"),
 )
 # Statuses with which the router refuses a request before its body is read.
 GATED = (400, 401, 403, 404, 405, 500)

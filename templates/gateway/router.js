@@ -139,10 +139,26 @@ function work(r, found) {
     }
 }
 
+// The slice that the balancer chose was gone, and never saw the request. In a moment the balancer knows, too,
+// and the request waits its turn for another; nginx allows so many redirections of one request.
+const TRIES = 4, PAUSE_MS = 700;
+
+function again(r) {
+    const tries = Number(r.variables.fleet_tries) + 1;
+    if (tries > TRIES) {
+        r.variables.fleet_code = '503';
+        answer(r, 503, error_text(r));
+        return;
+    }
+    r.variables.fleet_tries = String(tries);
+    const to = r.variables.fleet_body ? '@balancer_rewritten' : '@balancer';
+    setTimeout(() => r.internalRedirect(to), PAUSE_MS);
+}
+
 // Where a body came in pieces it may be in a file, in memory (the folder is on tmpfs).
 function body_text(r) {
     const file = r.variables.request_body_file;
     return file ? fs.readFileSync(file, 'utf8') : r.requestText || '';
 }
 
-export default {key_hash, gate, error_text, route};
+export default {key_hash, gate, error_text, route, again};

@@ -203,3 +203,27 @@ def test_a_client_that_leaves_ends_its_request_at_the_slice(front: Front) -> Non
     while not front.balancer.broken:
         assert time.monotonic() < until, "the slice goes on for nobody"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("more", [{}, {"keep_alive": 0}])
+def test_a_slice_that_is_just_gone_is_tried_no_more_and_nobody_notices(
+    front: Front, more: dict[str, Any]
+) -> None:
+    """The balancer says 425 while it does not know yet; bodies of any size are sent again."""
+    body = {"model": "qwen3:8b", "prompt": "word " * 100_000, **more}
+    usual_reply, left = front.balancer.reply, [425, 425]
+
+    def reply(request: Any) -> Reply:
+        return Reply(left.pop(), ()) if left else usual_reply(request)
+
+    front.balancer.reply = reply
+    answer = front.post("/api/generate", body)
+    assert answer.status_code == 200 and answer.json()["response"] == "hello"
+    assert [request.json["prompt"] for request in front.balancer.requests] == [body["prompt"]] * 3
+
+    front.balancer.reply = lambda request: Reply(425, ())
+    for path, error in (("/api/chat", ""), ("/v1/chat/completions", "message")):
+        refused = front.post(path, {"model": "qwen3:8b"})
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "5"
+        said = refused.json()["error"]
+        assert "try again" in (said[error] if error else said)
