@@ -13,7 +13,7 @@ from ollama_fleet.driver.decision import Decision, decide
 from ollama_fleet.driver.state import State
 from ollama_fleet.host.answers import no_answer
 from ollama_fleet.host.driver_steps import asked, driver_state, problems, proof_commands
-from ollama_fleet.host.reboot import after_boot, is_reboot, reboot_commands
+from ollama_fleet.host.reboot import after_boot, is_reboot, reboot_commands, served_slices
 from ollama_fleet.host.rolling import InTurn, needs_no_turn, turns_of
 from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import HostPlan
@@ -48,7 +48,7 @@ def driver_installed(plan: HostPlan) -> Generator[Any, None, None]:
     decision = decide(plan.provision.driver, state)
     for line in decision.notes:
         host.log_styled(line, fg="yellow")
-    slices = [name_of(unit) for unit in state.slices]
+    slices = [name_of(unit) for unit in served_slices(state)]
     if decision.changes and not decision.problems and slices and turns_of(plan):
         _say(decision)
         yield InTurn(plan, DRIVER, slices, lambda: _changed_and_proved(plan, state))

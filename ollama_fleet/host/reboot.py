@@ -87,7 +87,7 @@ def reboot_commands(plan: HostPlan, gpus: bool = False) -> Iterator[PyinfraComma
         yield no_answer()
         return
     # Those that this run has drained since then are served again, too.
-    state = replace(state, slices=_slices.setdefault(host.name, state.slices))
+    state = replace(state, slices=served_slices(state))
     reasons, may_wait = _gpu_reasons(plan) if gpus else (_driver_reasons(plan, state), [])
     if may_wait and (reasons or policy(plan, state) != "never"):
         reasons, may_wait = [*reasons, *may_wait], []
@@ -117,6 +117,12 @@ def reboot_commands(plan: HostPlan, gpus: bool = False) -> Iterator[PyinfraComma
     yield FunctionCommand(wait_for_boot, (), {})
 
 
+def served_slices(state: DriverState) -> tuple[str, ...]:
+    """Units of the slices that ran when this run first asked; the step of the driver asks before it drains
+    any."""
+    return _slices.setdefault(host.name, state.slices)
+
+
 def is_reboot(commands: Sequence[PyinfraCommand]) -> bool:
     """Whether these boot the host."""
     return any(getattr(command, "function", None) is wait_for_boot for command in commands)
@@ -126,7 +132,8 @@ def after_boot(plan: HostPlan) -> Iterator[PyinfraCommand]:
     """Commands that prove the driver, and the slices that ran when this run began."""
     yield from proof_commands(plan)
     units = _slices.get(host.name, ())
-    yield Script(change_script(returned(plan, [s for s in plan.slices if s.unit in units])))
+    if steps := returned(plan, [item for item in plan.slices if item.unit in units]):
+        yield Script(change_script(steps))
 
 
 def _drained(plan: HostPlan, units: Sequence[str]) -> str:
