@@ -86,10 +86,6 @@ class Turns:
         elif (is_canary or self.rollout.pause_on_failure) and not self.stopped:
             self.stopped = f"not changed: {host} failed its check: {failed}"
 
-    def before(self, step: str, host: str) -> tuple[str, ...]:
-        """Hosts that have their turn now, for whoever wonders why it waits."""
-        return tuple(name for name in self._steps[step].holders if name != host)
-
     def _step(self, name: str, expected: Iterable[str]) -> _Step:
         return self._steps.setdefault(name, _Step(set(expected), time.monotonic()))
 

@@ -1,7 +1,11 @@
 """Slices change one by one, but for those of which one gets what another one still has."""
 
+from pathlib import Path
+
 from ollama_fleet.questions import Answer
 from ollama_fleet.rollout.groups import PLACES, Place, groups_of, read_places
+from ollama_fleet.rollout.ports import at_ports
+from tests.unit.test_rollout import HEAD, plans
 
 A, B, C, OLD = (f"ollama-{name}.service" for name in ("a", "b", "c", "old"))
 
@@ -52,3 +56,29 @@ def test_places_are_read_from_the_units_of_the_host() -> None:
         A: place(11434, "GPU-1", "GPU-2"),
         B: place(11435, "0000:17:00.0, MIG 2g.10gb 1"),
     }
+
+
+TWO = """\
+hosts:
+  gpu01:
+    gpus: [{model: RTX 3090, count: 2}]
+    slices:
+      - {name: a, gpus: [0], port: 12, models: ["qwen3:0.6b"]}
+      - {name: b, gpus: [1], port: 11, models: ["qwen3:0.6b"]}
+"""
+
+
+def test_the_hop_looks_for_a_slice_where_it_listens_now(tmp_path: Path) -> None:
+    plan = plans(tmp_path, HEAD + TWO.replace(": 1", ": 1140"))["gpu01"]
+    a, b = (item.port for item in plan.slices)
+
+    def ports(found: dict[str, Place], *changed: str) -> dict[str, int]:
+        return {item.name: item.port for item in at_ports(plan, found, changed).slices}
+
+    assert ports({}) == {"a": a, "b": b}
+    moved = {A: place(12000, "x"), B: place(12001, "y")}
+    assert ports(moved) == {"a": 12000, "b": 12001}
+    assert ports(moved, A) == {"a": a, "b": 12001}
+    assert ports(moved, A, B) == {"a": a, "b": b}
+    # Another one is still where the new slice will be.
+    assert ports({OLD: place(a, "x"), B: place(b, "y")}) == {"b": b}
