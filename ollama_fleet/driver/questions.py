@@ -156,7 +156,7 @@ done; true""",
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
     "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-fetch-* | ollama-warm-* | "
     "ollama-gateway.* | ollama-balancer.* | ollama-hop.* | ollama-health.* | ollama-firewall.* | "
-    "ollama-address.*) ;; "
+    "ollama-address.* | ollama-address-check.*) ;; "
     'ollama-*) echo "$unit" ;; esac; done',
     "driver.free": "df -Pm /boot / /var 2>/dev/null; true",
 }

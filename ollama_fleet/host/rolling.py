@@ -90,7 +90,7 @@ class InTurn(StringCommand):
             return self._do(state, host, connector_arguments)
         refused = turns.take(self.step, name, self.slices, _expected(state))
         if refused:
-            fail_host(state, host, [f"{refused}; mend it, then run again"])
+            fail_host(state, host, [refused])
             return False, CommandOutput([])
         done, output, comes_back = False, CommandOutput([]), self.comes_back
         try:

@@ -119,7 +119,9 @@ def _slices(text: str, hardware: Hardware) -> dict[str, list[RunningSlice]]:
         environment = values.get("Environment", "").split()
         visible = [word.removeprefix(_VISIBLE) for word in environment if word.startswith(_VISIBLE)]
         ports = re.findall(r"\bOLLAMA_HOST=\S*:(\d+)", values.get("Environment", ""))
-        item = RunningSlice(values.get("Id", ""), int(ports[0]) if ports else None)
+        if not ports:  # no server: a part of the gateway, the devices' script
+            continue
+        item = RunningSlice(values.get("Id", ""), int(ports[0]))
         for uuid in visible[-1].split(",") if visible else [""]:
             if uuid != "-1":
                 found.setdefault(addresses.get(uuid, ""), []).append(item)

@@ -84,7 +84,9 @@ class Turns:
         if failed is None:
             here.proved = True
         elif (is_canary or self.rollout.pause_on_failure) and not self.stopped:
-            self.stopped = f"not changed: {host} failed its check: {failed}"
+            self.stopped = (
+                f"not changed: {host} failed its check: {failed}; mend it, then run again"
+            )
 
     def _step(self, name: str, expected: Iterable[str]) -> _Step:
         return self._steps.setdefault(name, _Step(set(expected), time.monotonic()))

@@ -76,7 +76,8 @@ def test_nobody_is_touched_after_a_failed_canary(pauses: bool) -> None:
     run.all()
     assert run.order == ["gpu01"]
     assert set(run.refused) == {"gpu02", "gpu03", "gpu04"}
-    assert run.refused["gpu04"] == "not changed: gpu01 failed its check: no answer"
+    words = "not changed: gpu01 failed its check: no answer; mend it, then run again"
+    assert run.refused["gpu04"] == words
 
 
 def test_a_later_failure_pauses_or_does_not_as_the_inventory_says() -> None:
