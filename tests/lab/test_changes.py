@@ -14,6 +14,7 @@ from lab.lab import Lab
 from lab.standin import pack
 from tests.lab.conftest import bare
 from tests.lab.fleet import BIN, RELEASES, ROOT, Fleet
+from tests.lab.test_deploy import read_until, start
 
 ONE, OTHER = "ro5", "ro6"
 MODEL = "qwen3:0.6b"
@@ -150,10 +151,19 @@ def test_a_release_that_does_not_serve_stays_on_one_host_and_goes_back_there(
         assert fleet.sh(host, "sha256sum -c --quiet /var/lib/ollama/manifest") == ""
         assert FIRST in fleet.sh(host, "curl -fs 127.0.0.1:11444/api/version")
 
+
+def test_an_upgrade_loses_nothing_though_the_run_is_killed_in_the_middle(
+    fleet: Fleet, releases: None, load: Load
+) -> None:
+    """The host that is at it goes on alone; the next run waits for it, and does the rest."""
     inventory(fleet, 2048, GOOD)
-    upgrade = Load()
-    fleet.deploy()
-    assert upgrade.end()["lost"] == []
+    running = start(fleet)
+    read_until(running, "stopping ollama-a")
+    running.kill()
+    running.wait()
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    assert load.end()["lost"] == []
     for host in (ONE, OTHER):
         assert fleet.sh(host, "readlink /opt/ollama/current") == f"/opt/ollama/{GOOD}"
         for port in (11444, 11445):
