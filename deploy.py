@@ -11,7 +11,7 @@ from ollama_fleet.host.session import begin, own_firewall
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.firewall import guard_machine, guard_ports
-from tasks.gateway import open_hop, prove_gateway, run_gateway, wait_for_hosts
+from tasks.gateway import forget_gateway, open_hop, prove_gateway, run_gateway, wait_for_hosts
 from tasks.mig import partition_gpus
 from tasks.mirrors import run_mirror
 from tasks.models import fetch_models, start_downloads
@@ -46,6 +46,7 @@ if plan:
     # Slices may stop for it: all that can fail elsewhere comes before, and their start right after.
     partition_gpus(plan)
     run_slices(plan)
+    forget_gateway(plan)
     fetch_models(plan)
     warm_slices(plan)
     verify(plan)

@@ -12,6 +12,7 @@ from ollama_fleet.host.gateway import (
     hop_serves,
     hosts_are_done,
 )
+from ollama_fleet.host.gateway_left import leftovers_gone
 from ollama_fleet.host.steps import step
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.plan import HostPlan
@@ -46,3 +47,9 @@ def open_hop(plan: HostPlan) -> None:
         authority = plan.hop.authority
         hop_certificates(name="Give it a certificate", plan=plan, ca_dir=authority)
         hop_serves(name="Let gateways reach the slices", plan=plan)
+
+
+@step("Hop")
+def forget_gateway(plan: HostPlan) -> None:
+    """Where there is none any more nothing of it stays; its units went with those of the slices."""
+    leftovers_gone(name="Take away what a gateway has left", plan=plan)

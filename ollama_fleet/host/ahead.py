@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ollama_fleet.driver.state import read_state
+from ollama_fleet.gateway.leftovers import questions as gateway_leftovers
 from ollama_fleet.host import (
     certificates,
     containers,
@@ -45,6 +46,7 @@ STEPS = (
     Step(containers.asked, containers.problems),
     Step(release.asked, release.problems),
     Step(gateway.asked),
+    Step(gateway_leftovers),
     Step(certificates.hop_asked, certificates.hop_problems),
     Step(mig.asked, mig.problems),
     Step(units.asked),

@@ -295,3 +295,10 @@ def test_a_gateway_is_given_up(site: Site) -> None:
     assert fleet.sh(GATEWAY, left) == ""
     assert fleet.sh(GATEWAY, "getent passwd ollama-gateway; true") == ""
     assert fleet.sh(ONE, "systemctl is-active ollama-gateway") == "active"
+    fleet.settings.clear()
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    kept = "/etc/ollama/gateway /etc/ollama/hop /run/ollama-gateway /etc/sysusers.d/ollama-gateway.conf"
+    for host in (ONE, TWO):
+        assert fleet.sh(host, f"ls -d {kept} 2>/dev/null; getent passwd ollama-gateway; true") == ""
+        assert open_ports(fleet.lab, GATEWAY, host) == {SSH_PORT}
