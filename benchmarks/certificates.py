@@ -5,12 +5,12 @@ import subprocess
 from pathlib import Path
 
 
-def certificates(folder: Path, host: str, at_gateway: Path, at_hop: Path) -> None:
+def certificates(folder: Path, gateway: str, host: str, at_gateway: Path, at_hop: Path) -> None:
     """An authority in `folder`, and what it signs, under the names that gateway and hop read."""
     _openssl(folder, "req", "-x509", *_new_key("ca"), "-subj", "/CN=bench", "-out", "ca.pem")
-    _signed(folder, "front", "IP:127.0.0.1,DNS:localhost")
-    _signed(folder, "hop", f"DNS:{host}")
-    _signed(folder, "gateway", "DNS:gw1")
+    _signed(folder, "front", "localhost", "IP:127.0.0.1,DNS:localhost")
+    _signed(folder, "hop", host, f"DNS:{host}")
+    _signed(folder, "gateway", gateway, f"DNS:{gateway}")
     both = (folder / "gateway.pem").read_text() + (folder / "gateway.key").read_text()
     (at_gateway / "hop.pem").write_text(both)
     for source, target in (
@@ -24,10 +24,10 @@ def certificates(folder: Path, host: str, at_gateway: Path, at_hop: Path) -> Non
         shutil.copyfile(folder / source, target)
 
 
-def _signed(folder: Path, name: str, alternative: str) -> None:
+def _signed(folder: Path, name: str, subject: str, alternative: str) -> None:
     (folder / f"{name}.ext").write_text(f"subjectAltName={alternative}\n")
     request, signed = f"{name}.csr", f"{name}.pem"
-    _openssl(folder, "req", *_new_key(name), "-subj", f"/CN={name}", "-out", request)
+    _openssl(folder, "req", *_new_key(name), "-subj", f"/CN={subject}", "-out", request)
     sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
     wanted = ["-in", request, "-extfile", f"{name}.ext", "-out", signed]
     _openssl(folder, "x509", "-req", *sign, *wanted)

@@ -32,7 +32,7 @@ from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.yamlfile import YamlFile
 
 MODEL = "qwen3:0.6b"
-HOST = "gpu01"
+HOST, GATEWAY = "gpu01", "gw1"
 MOVED = ("/etc/ollama", "/run/ollama-", "/var/lib/ollama", "/var/log/ollama-")
 FOLDERS = (
     "/etc/ollama/gateway/tls",
@@ -59,7 +59,9 @@ class Way:
     hop: subprocess.Popen[bytes]
 
 
-def inventory(ports: Sequence[int], parallel: int, port: int, hop_port: int) -> dict[str, Any]:
+def inventory(
+    ports: Sequence[int], parallel: int, port: int, hop_port: int, tls: str = "internal"
+) -> dict[str, Any]:
     """One host with a slice per port, and one gateway of its own."""
     slices = [
         {
@@ -76,8 +78,13 @@ def inventory(ports: Sequence[int], parallel: int, port: int, hop_port: int) -> 
     return {
         "version": 1,
         "hosts": {HOST: {"address": "127.0.0.1", "gpus": gpus, "slices": slices}},
-        "gateway": {"listen": "127.0.0.1", "port": port, "hop_port": hop_port},
-        "gateways": {"gw1": {"address": "127.0.0.1"}},
+        "gateway": {
+            "listen": "127.0.0.1",
+            "port": port,
+            "hop_port": hop_port,
+            "tls": {"source": tls},
+        },
+        "gateways": {GATEWAY: {"address": "127.0.0.1"}},
     }
 
 
@@ -85,7 +92,7 @@ def plans_of(data: dict[str, Any]) -> tuple[GatewayPlan, HostPlan]:
     """The gateway and the host of such an inventory."""
     fleet = validate(YamlFile("loopback.yml", data))
     hosts = plan_fleet(fleet).required().hosts
-    return gateways_of(fleet, hosts)["gw1"], hosts[HOST]
+    return gateways_of(fleet, hosts)[GATEWAY], hosts[HOST]
 
 
 def with_speeds(gateway: GatewayPlan, speeds: Sequence[float]) -> GatewayPlan:
@@ -99,13 +106,23 @@ def with_speeds(gateway: GatewayPlan, speeds: Sequence[float]) -> GatewayPlan:
 
 
 @contextlib.contextmanager
-def running(folder: Path, ports: Sequence[int], parallel: int, logs: bool = True) -> Iterator[Way]:
+def running(
+    folder: Path,
+    ports: Sequence[int],
+    parallel: int,
+    speeds: Sequence[float] = (),
+    tls: str = "internal",
+) -> Iterator[Way]:
     """A gateway in front of slices on these ports, until the block ends."""
     port, hop_port = free_ports(2)
-    gateway, host = plans_of(inventory(ports, parallel, port, hop_port))
+    gateway, host = plans_of(inventory(ports, parallel, port, hop_port, tls))
+    if speeds:
+        gateway = with_speeds(gateway, speeds)
     for path in FOLDERS:
         (folder / path.lstrip("/")).mkdir(parents=True)
-    certificates(folder, HOST, folder / GATEWAY_TLS.lstrip("/"), folder / HOP_TLS.lstrip("/"))
+    certificates(
+        folder, GATEWAY, HOST, folder / GATEWAY_TLS.lstrip("/"), folder / HOP_TLS.lstrip("/")
+    )
     machine = Machine(modules_dir=next(d for d in MODULE_DIRS if Path(d, MODULE).exists()))
     key = new_key()
     known = key_files([ApiKey("bench", digest_of(key))], gateway)
@@ -123,7 +140,8 @@ def running(folder: Path, ports: Sequence[int], parallel: int, logs: bool = True
         started([*nginx, moved[NGINX_CONF]], port) as front,
     ):
         ca = str(folder / "ca.pem")
-        yield Way(f"https://127.0.0.1:{port}", key, ca, folder, front, balancer, hop)
+        scheme = "http" if tls == "none" else "https"
+        yield Way(f"{scheme}://127.0.0.1:{port}", key, ca, folder, front, balancer, hop)
 
 
 def _write(folder: Path, path: str, text: str) -> str:
