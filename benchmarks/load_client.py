@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
         """Close it now."""
         self.is_open = False
         if self.transport is not None:
-            self.transport.close()
+            self.transport.abort()  # close() would first wait for the other side's farewell in TLS
 
     async def ask(self, request: bytes, timeout_s: float) -> Answer:
         """Send a request and wait for all of its answer, at most so long."""
