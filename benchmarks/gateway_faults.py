@@ -146,7 +146,7 @@ def events() -> list[Event]:
 
 def watch(event: Event, fleet: Fleet, target: Target) -> list[Row]:
     """Let it happen under load; one row per loop."""
-    closed, opened = (Load(target, MODEL, mix=MIX, seed=seed) for seed in (1, 2))
+    closed, opened = (Load(target, MODEL, mix=MIX, seed=seed, timeout_s=60) for seed in (1, 2))
     with Background(closed, clients=CLIENTS), Background(opened, rate=RATE):
         time.sleep(QUIET_S)
         begun_s = time.monotonic()

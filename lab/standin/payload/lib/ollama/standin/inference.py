@@ -105,8 +105,7 @@ class Answer:
 
     @contextmanager
     def _use(self) -> Iterator[Loaded]:
-        found = self._faults()
-        while found.is_hung:
+        while (found := self._faults()).is_hung:
             self._leave_if_alone()
             time.sleep(POLL_S)
         gone, crash = self.exchange.client_gone, found.crashes_at_load
