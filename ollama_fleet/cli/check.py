@@ -1,5 +1,6 @@
 """`fleet check`: an inventory by itself, without any host."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,20 +21,27 @@ def check(
     it is not valid, 3 when it is, but does not fit.
 
     JSON: hosts, a list with name, address and slices (name, unit, port, gpus, models); mirrors, those
-    that a deploy sets up (name, address, url).
+    that a deploy sets up (name, address, url); gateways (name, host, address, url, managed), and pools, the
+    models behind them (model, slices with slice, parallel, weight).
     """
     with answering(json):
         from ollama_fleet.inventory import fleet_hosts
         from ollama_fleet.load import load_fleet
+        from ollama_fleet.planner.gateway import engines_of, gateways_of
+        from ollama_fleet.report.gateways import gateway_lines, gateways_data
 
         path = inventory.with_suffix(".yml") if inventory.suffix == ".py" else inventory
-        machines = fleet_hosts(load_fleet(path), path)
+        fleet = load_fleet(path)
+        machines = fleet_hosts(fleet, path)
         hosts = [_host(name, data) for name, data in machines if "plan" in data]
         mirrors = [_mirror(data) for _, data in machines if "mirror_plan" in data]
+        plans = {data["plan"].host: data["plan"] for _, data in machines if "plan" in data}
+        plans = {name: plans[name] for name in fleet.hosts}  # without machines that are given up
+        both = [list(made(fleet, plans).values()) for made in (gateways_of, engines_of)]
         if json:
-            print_json({"hosts": hosts, "mirrors": mirrors})
+            print_json({"hosts": hosts, "mirrors": mirrors, **gateways_data(*both)})
         else:
-            _print(hosts, mirrors)
+            _print(hosts, mirrors, gateway_lines(*both))
 
 
 def _host(name: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +66,9 @@ def _mirror(data: dict[str, Any]) -> dict[str, Any]:
     return {"name": mirror.name, "address": data.get("ssh_hostname"), "url": mirror.url}
 
 
-def _print(hosts: list[dict[str, Any]], mirrors: list[dict[str, Any]]) -> None:
+def _print(
+    hosts: list[dict[str, Any]], mirrors: list[dict[str, Any]], gateways: Iterable[str]
+) -> None:
     for mirror in mirrors:
         typer.echo(
             f"{mirror['name']} ({mirror['address'] or 'this machine'})  mirror {mirror['url']}"
@@ -68,3 +78,5 @@ def _print(hosts: list[dict[str, Any]], mirrors: list[dict[str, Any]]) -> None:
         for item in host["slices"]:
             models = ", ".join(item["models"]) or "no models"
             typer.echo(f"  {item['unit']}  port {item['port']}  GPUs {item['gpus']}  {models}")
+    for line in gateways:
+        typer.echo(line)

@@ -12,9 +12,12 @@ from ollama_fleet.cli.ending import REFUSED, BadOptionError, JsonOption, answeri
 if TYPE_CHECKING:
     from ollama_fleet.hardware import Hardware
     from ollama_fleet.planner.fleet import FleetPlan
+    from ollama_fleet.planner.gateway import GatewayPlan
     from ollama_fleet.planner.plan import HostPlan
     from ollama_fleet.sizing import HostNeeds
     from ollama_fleet.spec import Fleet
+
+    Gateways = tuple[list[GatewayPlan], list[GatewayPlan]]
 
 
 InventoryArgument = Annotated[
@@ -76,7 +79,7 @@ def plan(
 
     JSON: refused; hosts (name to state, slices, gpus with components, margin_mib, free_mib, models and
     their terms, mig, needs, notes); refusals with where, what, arithmetic and would_fit; moved; placements;
-    rendered (files).
+    gateways and pools as `fleet check` has them; rendered (files).
     """
     with answering(json):
         from ollama_fleet.cli.plan_inputs import read_hardware_files, read_previous
@@ -101,10 +104,11 @@ def plan(
             present = {name: plan for name, plan in plans.items() if plan.removal is None}
             rendered = _render(fleet, present, found, path.parent, render)
         needs = _needs(fleet, plans)
+        gateways = _gateways(fleet, planned)
         if json:
-            _print_json(planned, shown, needs, rendered)
+            _print_json(planned, shown, needs, rendered, gateways)
         else:
-            _print(planned, plans, needs, why, rendered)
+            _print(planned, plans, needs, why, rendered, gateways if host is None else ([], []))
     if planned.refusals:
         raise typer.Exit(REFUSED)
 
@@ -167,12 +171,26 @@ def _needs(fleet: "Fleet", plans: "dict[str, HostPlan]") -> "dict[str, HostNeeds
     return needs
 
 
+def _gateways(fleet: "Fleet", planned: "FleetPlan") -> "Gateways":
+    """Those that a deploy sets up, and engines of the site's own."""
+    from ollama_fleet.planner.gateway import engines_of, gateways_of
+
+    made = gateways_of(fleet, planned.hosts), engines_of(fleet, planned.hosts)
+    return list(made[0].values()), list(made[1].values())
+
+
 def _print_json(
-    planned: "FleetPlan", shown: list[str], needs: "dict[str, HostNeeds]", rendered: list[Path]
+    planned: "FleetPlan",
+    shown: list[str],
+    needs: "dict[str, HostNeeds]",
+    rendered: list[Path],
+    gateways: "Gateways",
 ) -> None:
+    from ollama_fleet.report.gateways import gateways_data
     from ollama_fleet.report.plan_json import plan_data
 
-    print_json(plan_data(planned, shown, needs) | {"rendered": [str(path) for path in rendered]})
+    files = {"rendered": [str(path) for path in rendered]}
+    print_json(plan_data(planned, shown, needs) | gateways_data(*gateways) | files)
 
 
 def _print(
@@ -181,10 +199,14 @@ def _print(
     needs: "dict[str, HostNeeds]",
     why: bool,
     rendered: list[Path],
+    gateways: "Gateways",
 ) -> None:
+    from ollama_fleet.report.gateways import gateway_lines
     from ollama_fleet.report.plan_table import print_plan, refusal_lines
 
     print_plan(plans, needs, frozenset(plans) if why else frozenset())
+    for line in gateway_lines(*gateways):
+        print(line)
     for name in planned.moved:
         print(f"moved: {name}")
     if rendered:

@@ -84,6 +84,15 @@ class GatewayPlan:
         """Whether a slice is on the gateway's own machine."""
         return self.on_host and upstream.host == self.host
 
+    @property
+    def url(self) -> str:
+        """How clients call it: by its first name, else by the address that is meant for them."""
+        shared = self.virtual_address.ip if self.virtual_address else None
+        host = next(iter(self.names), None) or shared or self.listen or self.address
+        shown = f"[{host}]" if ":" in host else host
+        scheme, usual = ("http", 80) if self.tls.source == "none" else ("https", 443)
+        return f"{scheme}://{shown}" + (f":{self.port}" if self.port != usual else "")
+
 
 @dataclass(frozen=True)
 class HopPlan:

@@ -40,7 +40,7 @@ def print_plan(
         if name in needs:
             _print_needs(screen, needs[name], name in explained)
         for note in plan.notes:
-            screen.print(plain(f"  note: {note}"))
+            screen.print(plain_left(f"  note: {' '.join(note.split())}"), soft_wrap=True)
     shown = kinds_in(tuple(bar for group in every.values() for bar in group))
     if shown:
         screen.print("[dim]" + "  ".join(f"{KINDS[k][2]} {KINDS[k][0]}" for k in shown) + "[/dim]")
