@@ -7,7 +7,7 @@ pyinfra inventory/prod.py deploy.py -y         do it without asking, as in CI
 
 from pyinfra import host
 
-from ollama_fleet.host.session import begin, own_firewall
+from ollama_fleet.host.session import begin, keys_alone, own_firewall
 from tasks.container_toolkit import container_toolkit, protect_containers
 from tasks.driver import install_driver
 from tasks.firewall import guard_machine, guard_ports
@@ -53,5 +53,5 @@ if plan:
     remove_old_ollama(plan)
 if gateway or (plan and plan.hop):
     wait_for_hosts()
-if gateway:
+if gateway and not keys_alone(host):
     prove_gateway(gateway)

@@ -37,9 +37,7 @@ def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan |
     """
     tune_connection(host)
     mirror, gateway = host.data.get("mirror_plan"), host.data.get("gateway_plan")
-    if (
-        host.data.get("only") == "gateway"
-    ):  # as `fleet key` says it: its configuration, nothing else
+    if keys_alone(host):
         return None, gateway, None
     if (mirror or gateway) and not host.data.get("plan"):
         return mirror, gateway, None
@@ -49,7 +47,16 @@ def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan |
 def own_firewall(host: Host, plan: HostPlan | None) -> FirewallPlan | None:
     """The firewall of a machine that is no host; a host's is in its plan."""
     found: FirewallPlan | None = host.data.get("firewall_plan")
-    return None if plan or host.data.get("only") else found
+    return None if plan or keys_alone(host) else found
+
+
+def keys_alone(host: Host) -> bool:
+    """Whether gateways are to get their keys and nothing else is to be done or proved: a key goes to a
+    gateway whatever becomes of the slices behind it."""
+    part = host.data.get("gateway_part")
+    if part not in (None, "keys"):
+        raise BadInventoryError(f"{host.name}: gateway_part is keys or not given, not '{part}'")
+    return bool(part)
 
 
 def _host_plan(host: Host) -> HostPlan:
