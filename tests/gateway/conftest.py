@@ -20,12 +20,13 @@ NEEDED = {
     "/usr/lib/nginx/modules/ngx_http_js_module.so": "libnginx-mod-http-js",
     "/usr/sbin/haproxy": "haproxy",
     "/usr/bin/openssl": "openssl",
+    "/usr/sbin/nft": "nftables",
 }
 
 
 @pytest.fixture(scope="session", autouse=True)
 def programs() -> None:
-    """nginx with its JavaScript module, HAProxy. Of several workers the first installs, others wait."""
+    """What tests here need. Of several workers the first installs, the others wait."""
     with (Path(tempfile.gettempdir()) / "ollama-fleet-gateway-programs").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = sorted(name for path, name in NEEDED.items() if not Path(path).exists())

@@ -1,7 +1,5 @@
 """Who gets to a host's slices: a real nginx with a hop's configuration, asked with real certificates."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +15,10 @@ from ollama_fleet.authority.folder import Authority, made_authority
 from ollama_fleet.authority.leaf import Leaf, client_leaf, host_leaf, sign
 from ollama_fleet.gateway.hop import configuration
 from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.packages import NGINX
 from ollama_fleet.planner.plan import HostPlan
 from tests.unit.authorities import machines
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx (the distribution's package)")
 LONG = "g" + 80 * "w"
 
 
@@ -55,7 +52,7 @@ def hop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
     text = text.replace("/etc/ollama/hop/tls", str(folder)).replace("/run/ollama-hop", str(folder))
     text = text.replace(f"listen {plan.hop.listen_port} ssl", f"listen 127.0.0.1:{port} ssl")
     (folder / "nginx.conf").write_text(text)
-    words = [str(NGINX), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
+    words = [NGINX, "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     process = subprocess.Popen(words, stderr=(folder / "log").open("w"))
     try:
         deadline = time.monotonic() + 10

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from ollama_fleet.keys.rendering import KEYS_FILE, LIMITS_FILE, key_files
+from tests.gateway.key_gate import gate
 from tests.unit.gateway_keys import gateway_plan, known
-from tests.unit.key_gate import NGINX, gate
-
-pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx: apt-get install nginx")
 
 MANY = 10_000
 

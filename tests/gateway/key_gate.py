@@ -1,7 +1,5 @@
 """A real nginx with the files that gateways get of API keys, before a server that streams; on loopback."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +12,11 @@ from pathlib import Path
 
 import httpx
 
+from ollama_fleet.gateway.packages import NGINX
 from ollama_fleet.keys.rendering import key_files
 from ollama_fleet.planner.api_key import ApiKey
 from tests.unit.gateway_keys import digest, gateway_plan
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 # The gateway's own njs makes the hash; here the client sends it.
 CONFIGURATION = """\
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log info; worker_processes 2;
@@ -79,7 +77,6 @@ class Gate:
             (self.folder / Path(file.path).name).write_text(file.text)
 
     def words(self, *more: str) -> list[str]:
-        assert NGINX
         return [NGINX, "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), *more]
 
     def tested(self) -> str:
