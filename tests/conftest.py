@@ -13,11 +13,14 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-# Lab files that use the same hosts, by the first words of their names.
+# Lab files that use the same hosts or would disturb each other, by the first words of their names.
 SAME_HOSTS = {
     "usual": ("bad_input", "deploy", "discover", "faults", "lab_hosts", "local", "repairs"),
     "driver": ("driver", "containers"),
     "removal": ("concurrent", "remove"),
+    "offline": ("bundle", "lock"),
+    # Hosts of their own, but both count seconds: not at the same time.
+    "address": ("gateway_address", "two_gateways"),
 }
 
 
