@@ -38,7 +38,11 @@ def drain(
     with answering(json):
         words = " ".join(reason.split())
         verb = "drain" if target else "look"
-        found = carry_out(order_of(inventory, target, verb, words, wait))
+        order = order_of(inventory, target, verb, words, wait)
+        if order.away:
+            what = "no other slice serves that; requests for it get a 503 until `fleet undrain`"
+            typer.echo(f"{', '.join(order.away)}: {what}", err=True)
+        found = carry_out(order)
         busy = [name for name, item in rows_of(found) if item["drained"] and item["requests"]]
         if json:
             print_json({"hosts": found})

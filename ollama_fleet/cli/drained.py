@@ -5,7 +5,7 @@ import json as jsonlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,14 @@ from ollama_fleet.cli.deploying import PROJECT, script_of
 from ollama_fleet.cli.ending import WELL, BadOptionError, HostError
 
 if TYPE_CHECKING:
+    from ollama_fleet.planner.plan import HostPlan
     from ollama_fleet.spec import Fleet
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked of hosts (names of the inventory); no slices: all of them."""
+    """What is asked of hosts (names of the inventory); no slices: all of them. `away`: models that no other
+    slice serves."""
 
     script: Path
     hosts: tuple[str, ...]
@@ -30,6 +32,7 @@ class Order:
     slices: tuple[str, ...] = ()
     reason: str = ""
     wait_s: int = 0
+    away: tuple[str, ...] = ()
 
 
 def order_of(
@@ -43,22 +46,43 @@ def order_of(
     if fleet.gateway is None:
         what = f"{described} has no gateway, so nobody would notice; `gateway: {{}}` makes one"
         raise BadOptionError(what)
-    host, slices = _named(fleet, described, target)
+    plans = _plans(fleet, described) if target else {}
+    host, slices = _named(fleet, plans, described, target)
     hosts = [host] if host else [n for n, spec in fleet.hosts.items() if spec.state == "present"]
     names = ["@local" if fleet.hosts[name].connection == "local" else name for name in hosts]
-    return Order(script_of(described), tuple(hosts), tuple(names), verb, slices, reason, wait_s)
+    script, away = script_of(described), _away(plans.get(host), slices)
+    return Order(script, tuple(hosts), tuple(names), verb, slices, reason, wait_s, away)
 
 
-def _named(fleet: "Fleet", inventory: Path, target: str | None) -> tuple[str, tuple[str, ...]]:
+def _plans(fleet: "Fleet", inventory: Path) -> "dict[str, HostPlan]":
+    from ollama_fleet.kept_plan import read_kept
+    from ollama_fleet.planner.fleet import plan_fleet
+
+    return dict(plan_fleet(fleet, previous=read_kept(inventory)).required(inventory.name).hosts)
+
+
+def _away(plan: "HostPlan | None", slices: Sequence[str]) -> tuple[str, ...]:
+    """Models that only these slices of a host serve; none named: all of them."""
+    if plan is None or plan.rollout is None:
+        return ()
+    taken = {f"{plan.host}.{name}" for name in slices or [item.name for item in plan.slices]}
+    return tuple(model for model, found in plan.rollout.pools.items() if taken.issuperset(found))
+
+
+def _named(
+    fleet: "Fleet", plans: "Mapping[str, HostPlan]", inventory: Path, target: str | None
+) -> tuple[str, tuple[str, ...]]:
     """Host and slices that a person names. Host names may have dots, names of slices have none."""
-    from ollama_fleet.inventory import fleet_hosts
-
     if target is None:
         return "", ()
     if target in fleet.hosts:
         return target, ()
-    plans = [data["plan"] for _, data in fleet_hosts(fleet, inventory) if "plan" in data]
-    known = [f"{plan.host}.{item.name}" for plan in plans for item in plan.slices]
+    if target in fleet.gateways:
+        what = (
+            f"'{target}' is a gateway; hosts and slices are drained, a shared address is moved by"
+        )
+        raise BadOptionError(f"{what} `systemctl stop ollama-address` there")
+    known = [f"{plan.host}.{item.name}" for plan in plans.values() for item in plan.slices]
     if target in known:
         host, _, name = target.rpartition(".")
         return host, (name,)

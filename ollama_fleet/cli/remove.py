@@ -76,6 +76,9 @@ def _target(inventory: Path, host: str) -> tuple[Path, str, bool]:
             raise BadOptionError(f"{script} is no file")
         return script.resolve(), host, True
     fleet = load_fleet(described)
+    if kind := next((k for k in ("gateways", "mirrors") if host in getattr(fleet, k)), None):
+        what = f"'{host}' stands under `{kind}:`; say `state: absent` there and deploy"
+        raise BadOptionError(f"{what}. Nothing was touched.")
     if host not in fleet.hosts:
         near = difflib.get_close_matches(host, fleet.hosts, n=3, cutoff=0.4)
         has = ", ".join(near or list(fleet.hosts)[:5])

@@ -140,3 +140,13 @@ def test_pyinfra_is_run_as_a_person_would_and_its_exit_code_counts(
     ]
     assert fleet_json("remove", inventory, "gpu01", "--yes", code=3)["exit_code"] == 3
     fleet("remove", inventory, "gpu01", "--yes", code=1)
+
+
+def test_a_gateway_is_given_up_in_the_inventory(tmp_path: Path) -> None:
+    inventory = tmp_path / "prod.yml"
+    inventory.write_text(
+        "version: 1\ngateway: {}\ngateways: {gw1: {address: 10.0.0.21}}\n"
+        "hosts: {gpu01: {slices: [{name: chat, gpus: [0], models: ['qwen3:8b']}]}}\n"
+    )
+    said = fleet("remove", inventory, "gw1", "--yes", code=2).stderr
+    assert "'gw1' stands under `gateways:`; say `state: absent` there" in said

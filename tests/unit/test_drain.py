@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ollama_fleet.checks.drained import CHECK
 from ollama_fleet.checks.model import Subject
+from ollama_fleet.cli.drained import order_of
 from ollama_fleet.draining import DRAINED_DIR
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.fleet import plan_fleet
@@ -73,3 +74,20 @@ def test_a_fleet_without_a_gateway_has_nobody_who_would_notice(tmp_path: Path) -
     inventory.write_text("version: 1\n" + HOSTS)
     said = fleet("drain", inventory, "gpu01", code=2)
     assert "has no gateway, so nobody would notice" in said.stderr
+
+
+def test_a_gateway_is_no_host_to_drain(tmp_path: Path) -> None:
+    inventory = tmp_path / "fleet.yml"
+    inventory.write_text(HEAD + HOSTS)
+    said = fleet("drain", inventory, "gw1", code=2).stderr
+    assert "'gw1' is a gateway" in said and "ollama-address" in said
+
+
+def test_whoever_drains_hears_which_models_are_away_then(tmp_path: Path) -> None:
+    inventory = tmp_path / "fleet.yml"
+    inventory.write_text(HEAD + HOSTS + ALONE)
+    inventory.with_suffix(".py").write_text("")
+    assert order_of(inventory, "gpu05", "drain").away == ("qwen2.5-coder:7b",)
+    assert order_of(inventory, "gpu05.code", "drain").away == ("qwen2.5-coder:7b",)
+    assert order_of(inventory, "gpu05.chat", "drain").away == ()
+    assert order_of(inventory, None, "look").away == ()
