@@ -331,7 +331,11 @@ def test_who_uses_what_is_read_from_processes_and_units() -> None:
             "Id=ollama-off.service\nActiveState=inactive\n"
             f"Environment=CUDA_VISIBLE_DEVICES={UUIDS[0]}\n\n"
             "Id=ollama-warm-gone.service\nActiveState=active\nEnvironment=API=x\n\n"
-            "Id=ollama-loader.service\nActiveState=active\nEnvironment=CUDA_VISIBLE_DEVICES=-1"
+            "Id=ollama-loader.service\nActiveState=active\nEnvironment=CUDA_VISIBLE_DEVICES=-1\n\n"
+            # They go on while GPUs are cut: nothing would start them again, or close the ports.
+            "Id=ollama-hop.service\nActiveState=active\nEnvironment=\n\n"
+            "Id=ollama-health.service\nActiveState=active\nEnvironment=\n\n"
+            "Id=ollama-firewall.service\nActiveState=active\nEnvironment="
         ),
     }
     assert answers.keys() == use_questions(MARKER).keys()
