@@ -51,6 +51,9 @@ def gateways_at(inventory: Path, deploy: bool | None) -> Gateways:
     read_keys(described)  # what is wrong there is said before anything happens
     plans = plan_fleet(fleet, previous=read_kept(described)).required(described.name).hosts
     gateways = gateways_of(fleet, plans)
+    if not gateways:
+        what = "none of its gateways is set up by us (`state: absent`, `manage: false`)"
+        raise BadOptionError(f"nobody asks for keys of {described}: {what}. Nothing was touched.")
     return Gateways(
         described=described,
         file=keys_path_of(described),

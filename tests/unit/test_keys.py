@@ -342,3 +342,15 @@ def test_an_inventory_in_python_alone_has_no_file_of_keys(inventory: Path) -> No
     inventory.unlink()
     done = fleet("key", "list", inventory.with_suffix(".py"), code=2)
     assert "prod.yml is missing" in done.stderr
+
+
+@pytest.mark.parametrize("machine", [{"state": "absent"}, {"address": "10.0.0.5", "manage": False}])
+def test_keys_are_for_gateways_of_ours(
+    inventory: Path, ran: list[list[str]], machine: dict[str, Any]
+) -> None:
+    """Without any, a deploy to none of them would be one to every host."""
+    text = yaml.safe_load(inventory.read_text())
+    inventory.write_text(yaml.safe_dump({**text, "gateways": {"gw1": machine}}))
+    said = fleet("key", "add", inventory, "ci", "--yes", code=2).stderr
+    assert "nobody asks for keys" in said and "Nothing was touched" in said
+    assert ran == [] and not keys_path_of(inventory).exists()
