@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from ollama_fleet.spec_firewall import Firewall
+from ollama_fleet.spec_gateway_ports import ports_differ
 from ollama_fleet.spec_removal import State
 from ollama_fleet.spec_rules import rule_broken
 from ollama_fleet.spec_servers import Port, Spec
@@ -161,7 +162,7 @@ def _tls_rules(spec: GatewaySpec) -> Iterator[PydanticCustomError]:
 
 def fleet_gateway_rules(fleet: "Fleet") -> None:
     """Check the fleet's gateways against its hosts and mirrors."""
-    for rule in (_has_settings, _has_machines, _machines, virtual_address_rules):
+    for rule in (_has_settings, _has_machines, _machines, ports_differ, virtual_address_rules):
         for error in rule(fleet):
             raise error
 

@@ -28,6 +28,7 @@ from ollama_fleet.planner.solver import fewest_bins, solver_is_there
 from ollama_fleet.planner.tight import packer
 from ollama_fleet.planner.why import wish_refusal
 from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec_gateway_ports import gateway_ports
 from ollama_fleet.spec_known import known_to
 
 SOLVER_S = 5.0
@@ -74,7 +75,8 @@ def plan_fleet(
     needs = Needs(known_to(fleet))
     found = hardware or {}
     written = [
-        written_host(name, spec, needs, found.get(name)) for name, spec in fleet.hosts.items()
+        written_host(name, spec, needs, found.get(name), gateway_ports(fleet, name))
+        for name, spec in fleet.hosts.items()
     ]
     boards = [host.board for host in written]
     demands = demands_of(fleet)

@@ -1,6 +1,6 @@
 """One host: its own slices held against its GPUs, and everything put together as `HostPlan`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ollama_fleet.hardware import Hardware
@@ -22,6 +22,7 @@ from ollama_fleet.planner.preload import held_models, placed_models, preload_not
 from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import Refusal
 from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec_gateway_ports import gateway_ports
 from ollama_fleet.spec_known import Known
 from ollama_fleet.spec_rules import LOADER_PORT
 
@@ -41,9 +42,13 @@ class WrittenHost:
 
 
 def written_host(
-    name: str, spec: HostSpec, needs: Needs, hardware: Hardware | None = None
+    name: str,
+    spec: HostSpec,
+    needs: Needs,
+    hardware: Hardware | None = None,
+    ports: Collection[int] = (),
 ) -> WrittenHost:
-    """Check the slices that a person wrote; they stay as they are."""
+    """Check the slices that a person wrote; they stay as they are. `ports` are others' on this host."""
     gpus = gpus_of(spec, needs.known, hardware)
     memory: list[GpuMemory] = []
     refusals: list[Refusal] = []
@@ -52,7 +57,7 @@ def written_host(
     taken: set[int] = set()
     hidden = False
     for index, (item, planned) in enumerate(
-        zip(spec.slices, written_slices(spec.slices), strict=True)
+        zip(spec.slices, written_slices(spec.slices, ports), strict=True)
     ):
         positions = [position_of(selector, hardware) for selector in item.gpus]
         taken.update(position for position in positions if position is not None)
@@ -88,7 +93,7 @@ def host_plan(
                 made, [demand.spec for demand in item.demands], host.known, placed_models(item)
             ),
         )
-        for item, made in wished_slices(placed, host.slices)
+        for item, made in wished_slices(placed, host.slices, gateway_ports(fleet, host.name))
     )
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
     spec, store = host.spec, store_of(fleet, host.spec)

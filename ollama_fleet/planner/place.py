@@ -1,6 +1,6 @@
 """Which name and port each slice gets and what its server is told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, count
 
 from ollama_fleet.planner.demand import Placed
@@ -26,9 +26,11 @@ PORTS_PER_GPU = 64
 LONGEST_NAME = 32
 
 
-def written_slices(slices: Sequence[SliceSpec]) -> tuple[SlicePlan, ...]:
-    """Slices as a person wrote them."""
-    ports = _written_ports(slices)
+def written_slices(
+    slices: Sequence[SliceSpec], others: Collection[int] = ()
+) -> tuple[SlicePlan, ...]:
+    """Slices as a person wrote them; `others` are ports of the host that something else has."""
+    ports = _written_ports(slices, others)
     return tuple(
         SlicePlan(
             name=item.name,
@@ -44,23 +46,24 @@ def written_slices(slices: Sequence[SliceSpec]) -> tuple[SlicePlan, ...]:
     )
 
 
-def _written_ports(slices: Sequence[SliceSpec]) -> dict[str, int]:
+def _written_ports(slices: Sequence[SliceSpec], others: Collection[int]) -> dict[str, int]:
     """Written ports stay; the others follow from the first GPU, so that no neighbour moves them."""
     ports = {item.name: item.port for item in slices if item.port is not None}
     for item in slices:
         if item.name not in ports:
             wanted = FIRST_SLICE_PORT + min((g for g in item.gpus if isinstance(g, int)), default=0)
-            ports[item.name] = next(p for p in count(wanted) if p not in ports.values())
+            taken = {*ports.values(), *others}
+            ports[item.name] = next(port for port in count(wanted) if port not in taken)
     return ports
 
 
 def wished_slices(
-    placed: Sequence[Placed], written: Sequence[SlicePlan]
+    placed: Sequence[Placed], written: Sequence[SlicePlan], others: Collection[int] = ()
 ) -> tuple[tuple[Placed, SlicePlan], ...]:
-    """Slices that the planner made on one host, in the order of their GPUs."""
+    """Slices that the planner made on one host, in the order of their GPUs; none gets a port of `others`."""
     ordered = sorted(placed, key=lambda item: (item.devices[0].gpu, str(item.devices[0].selector)))
     names = _names(ordered, {item.name for item in written})
-    ports = _ports(ordered, {item.port for item in written})
+    ports = _ports(ordered, {item.port for item in written}, set(others))
     return tuple(
         (item, _wished(item, name, port))
         for item, name, port in zip(ordered, names, ports, strict=True)
@@ -107,19 +110,19 @@ def _free_name(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _ports(placed: Sequence[Placed], taken: Iterable[int]) -> list[int]:
+def _ports(placed: Sequence[Placed], taken: Iterable[int], others: set[int]) -> list[int]:
     """Kept ports, then each slice's own; where that is taken, the first free one above all."""
-    kept = {item.port for item in placed if item.port} - set(taken)
+    kept = {item.port for item in placed if item.port} - set(taken) - others
     used = set(taken) | kept
     own: list[int | None] = []
     for item in placed:
         stays = item.port in kept
         port = item.port if item.port and stays else _own_port(item)
-        own.append(port if stays or port not in used else None)
+        own.append(port if stays or port not in used | others else None)
         used.add(port)
     above = range(max(used, default=FIRST_SLICE_PORT) + 1, FIRST_RESERVED_PORT)
     below = range(FIRST_SLICE_PORT, FIRST_RESERVED_PORT)
-    further = (p for p in chain(above, below) if p not in used)
+    further = (p for p in chain(above, below) if p not in used | others)
     return [port if port is not None else next(further) for port in own]
 
 
