@@ -26,6 +26,7 @@ def check(
     """
     with answering(json):
         from ollama_fleet.inventory import fleet_hosts
+        from ollama_fleet.keys.kept import keys_in_force
         from ollama_fleet.load import load_fleet
         from ollama_fleet.planner.gateway import engines_of, gateways_of
         from ollama_fleet.report.gateways import gateway_lines, gateways_data
@@ -37,11 +38,11 @@ def check(
         mirrors = [_mirror(data) for _, data in machines if "mirror_plan" in data]
         plans = {data["plan"].host: data["plan"] for _, data in machines if "plan" in data}
         plans = {name: plans[name] for name in fleet.hosts}  # without machines that are given up
-        both = [list(made(fleet, plans).values()) for made in (gateways_of, engines_of)]
+        both = list(gateways_of(fleet, plans).values()), list(engines_of(fleet, plans).values())
         if json:
             print_json({"hosts": hosts, "mirrors": mirrors, **gateways_data(*both)})
         else:
-            _print(hosts, mirrors, gateway_lines(*both))
+            _print(hosts, mirrors, gateway_lines(*both, has_keys=bool(keys_in_force(path))))
 
 
 def _host(name: str, data: dict[str, Any]) -> dict[str, Any]:

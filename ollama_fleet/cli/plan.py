@@ -108,7 +108,9 @@ def plan(
         if json:
             _print_json(planned, shown, needs, rendered, gateways)
         else:
-            _print(planned, plans, needs, why, rendered, gateways if host is None else ([], []))
+            _print(planned, plans, needs, why, rendered)
+            if host is None:
+                _print_gateways(gateways, path)
     if planned.refusals:
         raise typer.Exit(REFUSED)
 
@@ -199,17 +201,22 @@ def _print(
     needs: "dict[str, HostNeeds]",
     why: bool,
     rendered: list[Path],
-    gateways: "Gateways",
 ) -> None:
-    from ollama_fleet.report.gateways import gateway_lines
     from ollama_fleet.report.plan_table import print_plan, refusal_lines
 
     print_plan(plans, needs, frozenset(plans) if why else frozenset())
-    for line in gateway_lines(*gateways):
-        print(line)
     for name in planned.moved:
         print(f"moved: {name}")
     if rendered:
         print(f"{len(rendered)} files written")
     for line in refusal_lines(planned.refusals):
         typer.echo(line, err=True)
+
+
+def _print_gateways(gateways: "Gateways", inventory: Path) -> None:
+    from ollama_fleet.keys.kept import keys_in_force
+    from ollama_fleet.report.gateways import gateway_lines
+
+    has_keys = any(gateways) and bool(keys_in_force(inventory))
+    for line in gateway_lines(*gateways, has_keys=has_keys):
+        print(line)

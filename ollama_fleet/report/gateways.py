@@ -23,10 +23,16 @@ def gateways_data(
     }
 
 
-def gateway_lines(gateways: Sequence[GatewayPlan], engines: Sequence[GatewayPlan]) -> Iterator[str]:
-    """One line for each machine, then one for each model: how many requests at once, by which slices."""
+def gateway_lines(
+    gateways: Sequence[GatewayPlan], engines: Sequence[GatewayPlan], has_keys: bool = True
+) -> Iterator[str]:
+    """One line for each machine, then one for each model: how many requests at once, by which slices.
+
+    `has_keys`: somebody has a key, where one is asked for."""
     for plan in gateways:
         yield f"{_at(plan)}  gateway {plan.url}"
+    if any(plan.needs_key for plan in gateways) and not has_keys:
+        yield "  nobody has a key for it yet: `fleet key add INVENTORY NAME`"
     for plan in engines:
         yield f"{_at(plan)}  an engine of yours, which hosts let in"
     pools = next((plan.pools for plan in (*gateways, *engines)), ())

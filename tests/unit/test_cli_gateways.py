@@ -69,6 +69,18 @@ def test_a_fleet_without_a_gateway_has_none(tmp_path: Path, verb: str) -> None:
     assert told["gateways"] == [] and told["pools"] == []
 
 
+@pytest.mark.parametrize("verb", ["check", "plan"])
+def test_a_gateway_that_nobody_can_call_yet_says_so(tmp_path: Path, verb: str) -> None:
+    path = written(tmp_path, document())
+    assert "nobody has a key for it yet: `fleet key add" in fleet(verb, path).stdout
+    path.with_suffix(".py").write_text("")
+    fleet("key", "add", path, "ci", "--no-deploy")
+    assert "nobody has a key" not in fleet(verb, path).stdout
+    open_to_all = document({"gw1": {"host": "gpu01"}}, listen="127.0.0.1", keys="none")
+    path.with_suffix(".keys.yml").unlink()
+    assert "nobody has a key" not in fleet(verb, written(tmp_path, open_to_all)).stdout
+
+
 def test_a_plan_of_one_host_is_of_that_host(tmp_path: Path) -> None:
     assert "gateway" not in fleet("plan", written(tmp_path, document()), "--host", "gpu02").stdout
 
