@@ -41,6 +41,9 @@ CLIENTS, RATE = 2, 1.0
 QUIET_S = 6.0  # before and after each event
 RELOADS = 100
 ONE, TWO = HOSTS
+# Until a request runs on the first slice (port 11434).
+BUSY = """until awk '$2 ~ /:2CAA$/ && $4 == "01" { found = 1 } END { exit !found }' /proc/net/tcp
+do sleep 0.05; done"""
 Act = Callable[[Fleet], None]
 
 
@@ -128,7 +131,7 @@ def events() -> list[Event]:
     both = "ollama-gateway ollama-balancer"
     kill = f"systemctl kill -s KILL {both}; systemctl stop {both}"
     return [
-        Event("slice killed", on(ONE, "systemctl kill -s KILL ollama-a"), lasts_s=15),
+        Event("slice killed", on(ONE, f"{BUSY}; systemctl kill -s KILL ollama-a"), lasts_s=15),
         Event("slices of a host hung", hung, unhung, lasts_s=45),
         Event("host cut off", cut, uncut, lasts_s=30),
         Event("GPU lost", lost, lambda fleet: (found(fleet), restarted(fleet))[1], lasts_s=30),
