@@ -1,5 +1,6 @@
 """The fleet that gateway_faults.py breaks: two hosts with two slices each, behind two gateways."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.lab.fleet import BIN, RELEASES, ROOT, Fleet
 GATEWAYS, HOSTS = ("begw1", "begw2"), ("be1", "be2")
 MODEL = "qwen3:14b"  # 64 tokens/s on a simulated RTX 3090: streams take a while
 PARALLEL = 2
-NEXT_VERSION = "0.32.16"
+NEXT_VERSION = "0.32.98"  # nobody else's
 # Quicker than the defaults, so that a run takes minutes; `busy_timeout_s` is what a hang costs.
 HEALTH = {"every_s": 2, "timeout_s": 10, "busy_timeout_s": 30}
 
@@ -44,18 +45,20 @@ def deployed(folder: Path, *, keep: bool) -> Iterator[tuple[Fleet, Target]]:
         "gateway": {"wait_s": 60, "health": HEALTH},
         "gateways": {name: {"address": lab.address(name)} for name in GATEWAYS},
     }
-    must(fleet)
-    yield (
-        fleet,
-        Target(
-            f"https://{lab.address(GATEWAYS[0])}",
-            new_key(fleet),
-            str(folder / "test.ca/ca.pem"),
-            others=(lab.address(GATEWAYS[1]),),
-        ),
-    )
-    if not keep:
-        for name in (*HOSTS, *GATEWAYS):
+    try:
+        must(fleet)
+        yield (
+            fleet,
+            Target(
+                f"https://{lab.address(GATEWAYS[0])}",
+                new_key(fleet),
+                str(folder / "test.ca/ca.pem"),
+                others=(lab.address(GATEWAYS[1]),),
+            ),
+        )
+    finally:
+        shutil.rmtree(release_of(fleet), ignore_errors=True)
+        for name in () if keep else (*HOSTS, *GATEWAYS):
             lab.remove(name)
 
 
@@ -76,8 +79,12 @@ def new_key(fleet: Fleet) -> str:
     return done.stdout.strip()
 
 
+def release_of(fleet: Fleet) -> Path:
+    """Where the mirror has the newer Ollama."""
+    return fleet.lab.paths.mirror / RELEASES / f"v{NEXT_VERSION}"
+
+
 def next_release(fleet: Fleet) -> None:
     """Let the mirror have a newer Ollama, and the fleet want it."""
-    paths = fleet.lab.paths
-    build_release(paths.mirror / RELEASES / f"v{NEXT_VERSION}", NEXT_VERSION, paths.root / "cache")
+    build_release(release_of(fleet), NEXT_VERSION, fleet.lab.paths.root / "cache")
     fleet.version = NEXT_VERSION
