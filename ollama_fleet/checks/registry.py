@@ -1,6 +1,6 @@
 """All checks, and how a host is asked and judged: the same for every runner."""
 
-from ollama_fleet.checks import certificates, containers, drained, gpus, mig, serving, units
+from ollama_fleet.checks import certificates, containers, drained, gpus, mig, serving, units, ways
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
@@ -13,6 +13,7 @@ CHECKS: tuple[Check, ...] = (
     *mig.CHECKS,
     *containers.CHECKS,
     *units.CHECKS,
+    ways.CHECK,
     *certificates.CHECKS,
     drained.CHECK,
     *serving.CHECKS,

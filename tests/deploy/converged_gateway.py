@@ -74,13 +74,19 @@ def gateway_plan(folder: Path) -> GatewayPlan:
     return replace(gateways()["gw1"], authority=str(folder))
 
 
-def hop_data(folder: Path, **changes: str) -> dict[str, Any]:
-    """Host data of that host; it answers twice and nothing else. `changes` replaces answers."""
+def hop_data(folder: Path, ways: str = "", **changes: str) -> dict[str, Any]:
+    """Host data of that host; it answers twice and nothing else. `changes` replaces answers, `ways` what
+    the proof says of the hop and its like."""
     plan = hop_plan(folder)
     told = {name: "" for step in ahead(plan) for name in step} | asked_answers()
     told |= _hop_answers(plan, folder) | changes
     tls = _certificates(hop_places(plan.hop), folder)
-    proof = dict.fromkeys(verification_questions(plan), "") | assembled(healthy()) | tls
+    units = "\n\n".join(
+        f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled"
+        for name in ("hop", "health", "firewall")
+    )
+    silent = dict.fromkeys(verification_questions(plan), "")
+    proof = silent | assembled(healthy()) | tls | {"ways": ways or units}
     data = host_data(asked=transcript(told), verify=transcript(proof))
     return data | {"plan": plan}
 

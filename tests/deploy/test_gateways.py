@@ -76,3 +76,12 @@ def test_another_part_of_a_gateway_is_refused(tmp_path: Path, fleet: str) -> Non
     code, _, said = pyinfra(tmp_path, fleet, "--data", "gateway_part=key", "-y", head=HEAD)
     assert code != 0 and "gateway_part is keys or not given, not 'key'" in said
     assert "Traceback" not in said
+
+
+def test_a_hop_that_does_not_run_in_the_end_fails_its_host(tmp_path: Path) -> None:
+    folder = f"Path({str(tmp_path / 'prod.ca')!r})"
+    ways = "Id=ollama-hop.service\\nActiveState=inactive\\nUnitFileState=enabled"
+    hosts = f"[('@fake/a', hop_data({folder}, ways='{ways}'))]"
+    code, _, said = pyinfra(tmp_path, hosts, "-y", "--json", head=HEAD)
+    assert code == 1 and "host: ollama-hop failed" in said and "inactive, enabled" in said
+    assert "host: ollama-firewall failed" in said and "Traceback" not in said

@@ -115,8 +115,8 @@ MAY_IMPORT = {
         *("catalogue", "draining", "keys", "packaging", "planner", "questions", "templating"),
     },
     "checks": {
-        *("authority", "catalogue", "containers", "driver", "gateway", "gpu_settings"),
-        *("hardware", "mig"),
+        *("authority", "catalogue", "containers", "driver", "firewall", "gateway"),
+        *("gpu_settings", "hardware", "mig"),
         *("mirrors", "planner", "questions", "rollout", "sources", "speed", "store", "warm"),
     },
     "kept_plan": {"planner", "problems"},
