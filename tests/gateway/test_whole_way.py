@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from benchmarks.fake_slices import Slice, serve
 from benchmarks.load import SHORT, Load
 from benchmarks.load_client import Answer, Pool, Target
 from benchmarks.loopback import MODEL, Way, running
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short name: HAProxy takes paths of sockets up to 97 characters, and those of pytest's
+    workers are longer."""
+    with tempfile.TemporaryDirectory(prefix="way") as folder:
+        yield Path(folder)
 
 
 @contextlib.asynccontextmanager
@@ -33,11 +42,11 @@ async def way_to(
         server.close()
 
 
-def test_who_gives_up_leaves_the_queue_and_the_slice(tmp_path: Path) -> None:
+def test_who_gives_up_leaves_the_queue_and_the_slice(short_path: Path) -> None:
     """Else an answer that nobody reads would hold a slice, and others would wait for it."""
 
     async def run() -> tuple[list[Answer], Answer]:
-        async with way_to(tmp_path, parallel=1) as (_, target, slices):
+        async with way_to(short_path, parallel=1) as (_, target, slices):
             pool = Pool(target)
             asked = [ask(pool, "service=20", 1.0) for _ in range(4)]
             given_up = await asyncio.gather(*asked)
@@ -56,11 +65,11 @@ async def ask(pool: Pool, words: str, timeout_s: float) -> Answer:
 
 
 @pytest.mark.parametrize("leaving", [False, True])
-def test_a_slice_that_is_gone_costs_no_request(tmp_path: Path, leaving: bool) -> None:
+def test_a_slice_that_is_gone_costs_no_request(short_path: Path, leaving: bool) -> None:
     """Also while its hop is about to reload."""
 
     async def run() -> dict[str, int]:
-        async with way_to(tmp_path, parallel=8, gone=1) as (way, target, _):
+        async with way_to(short_path, parallel=8, gone=1) as (way, target, _):
             if leaving:
                 (way.folder / "run/ollama-hop/leaving").touch()
             return (await Load(target, MODEL, mix=SHORT).closed(4, 2)).outcomes
@@ -90,10 +99,10 @@ async def reload_nginx(way: Way) -> None:
     ("reload", "times"), [(reload_hop, 1), (reload_balancer, 5), (reload_nginx, 5)]
 )
 def test_reloads_lose_no_request(
-    tmp_path: Path, reload: Callable[[Way], Awaitable[None]], times: int
+    short_path: Path, reload: Callable[[Way], Awaitable[None]], times: int
 ) -> None:
     async def run() -> dict[str, int]:
-        async with way_to(tmp_path, parallel=64) as (way, target, _):
+        async with way_to(short_path, parallel=64) as (way, target, _):
             load = Load(target, MODEL, mix=SHORT)
             task = asyncio.create_task(load.closed(8, 60, think_s=0.02))
             for _ in range(times):
