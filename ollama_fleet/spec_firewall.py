@@ -1,17 +1,17 @@
 """What a person writes about the hosts' firewall. Part of `spec`, which says the rest."""
 
-import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from ollama_fleet.spec_addresses import read_network
 from ollama_fleet.spec_rules import rule_broken
 from ollama_fleet.spec_servers import Port, Spec
 
 
 def _network(text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text))
+        return str(read_network(text))
     except ValueError:
         what = f"'{text}' is no address or network; write it like 10.0.0.0/24 or 2001:db8::1"
         raise rule_broken((), what) from None

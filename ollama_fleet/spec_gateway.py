@@ -4,13 +4,13 @@ Part of `spec`, which says the rest. Much of it ends in configurations of nginx 
 are strict.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from ollama_fleet.spec_addresses import read_ip
 from ollama_fleet.spec_firewall import Firewall
 from ollama_fleet.spec_gateway_ports import ports_differ
 from ollama_fleet.spec_removal import State
@@ -108,7 +108,7 @@ class GatewaySpec(Spec):
     @property
     def is_loopback(self) -> bool:
         """Whether only the machine itself can call it."""
-        return self.listen is not None and ipaddress.ip_address(self.listen).is_loopback
+        return self.listen is not None and read_ip(self.listen).is_loopback
 
 
 class GatewayMachineSpec(Spec):
@@ -132,7 +132,7 @@ class GatewayMachineSpec(Spec):
 def _gateway_rules(spec: GatewaySpec) -> Iterator[PydanticCustomError]:
     """Check the gateway by itself."""
     try:
-        ipaddress.ip_address(spec.listen or "::")
+        read_ip(spec.listen or "::")
     except ValueError:
         yield rule_broken(("listen",), f"'{spec.listen}' is no IP address; leave it out for all")
     yield from _tls_rules(spec)

@@ -3,7 +3,6 @@
 Part of `spec`, which says the rest. Much of it ends in a configuration of nginx, so the forms are strict.
 """
 
-import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from ollama_fleet.sources import PUBLIC
+from ollama_fleet.spec_addresses import read_ip, read_network
 from ollama_fleet.spec_rules import LOADER_PORT, rule_broken
 from ollama_fleet.spec_servers import Spec
 from ollama_fleet.spec_ssh import Address, Connection, Ssh, SshSpec
@@ -133,12 +133,12 @@ def _unmanaged(spec: MirrorSpec) -> Iterator[PydanticCustomError]:
 def _networks(spec: MirrorSpec) -> Iterator[PydanticCustomError]:
     for index, network in enumerate(spec.allow):
         try:
-            ipaddress.ip_network(network)
+            read_network(network)
         except ValueError as error:
             what = f"{error}; write a network such as 10.0.0.0/8 or an address"
             yield rule_broken(("allow", index), what)
     try:
-        ipaddress.ip_address(spec.listen or "::")
+        read_ip(spec.listen or "::")
     except ValueError:
         yield rule_broken(("listen",), f"'{spec.listen}' is no IP address; leave it out for all")
 

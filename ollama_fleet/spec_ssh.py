@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from ollama_fleet.spec_addresses import address_of_machine
 from ollama_fleet.spec_servers import Port, Spec
 
 
@@ -23,7 +24,10 @@ class SshSpec(Spec):
     )
 
 
-Address = Annotated[str | None, Field(description="Name or address; default: the host's own key.")]
+Address = Annotated[
+    Annotated[str, AfterValidator(address_of_machine)] | None,
+    Field(description="Name or address; default: the host's own key."),
+]
 Connection = Annotated[
     Literal["ssh", "local"],
     Field(description="'local' deploys to the machine that pyinfra runs on."),

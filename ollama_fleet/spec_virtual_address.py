@@ -19,7 +19,7 @@ def _with_prefix(text: str) -> str:
         found = ipaddress.ip_interface(text)
     except ValueError:
         found = None
-    if found is None or "/" not in text:
+    if found is None or "/" not in text or "%" in text:
         what = f"'{text}' is no address with its network's prefix; write it like 10.0.0.50/24"
         raise rule_broken((), what)
     if found.ip.is_loopback or found.ip.is_multicast or found.ip.is_unspecified:

@@ -25,7 +25,7 @@ MOST_REQUESTS = 1_000_000
 
 
 def _rate_form(text: str) -> str:
-    found = re.fullmatch(r"([1-9]\d{0,6})/([sm])", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,6})/([sm])", text)
     if not found or int(found[1]) > MOST_REQUESTS:
         what = f"'{text}' is no rate; say requests per second or minute, such as 5/s or 60/m"
         raise rule_broken((), what)

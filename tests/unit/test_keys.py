@@ -90,6 +90,7 @@ def test_what_is_no_hash_is_refused_without_repeating_it(text: str) -> None:
         (entry("    rate: 5/h\n"), ":6 keys.ci.rate: '5/h' is no rate; say requests per second or"),
         (entry("    rate: 0/s\n"), "keys.ci.rate: '0/s' is no rate"),
         (entry("    rate: 5/s; evil on\n"), "keys.ci.rate: '5/s; evil on' is no rate"),
+        (entry("    rate: 1٣/s\n"), "keys.ci.rate: '1٣/s' is no rate"),
         (entry("    concurrent: 0\n"), "keys.ci.concurrent: should be greater than or equal to 1"),
         (entry("    concurrent: many\n"), "keys.ci.concurrent: should be a valid integer"),
         (entry("    expires: never\n"), "keys.ci.expires: should be a valid date"),
