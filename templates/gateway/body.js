@@ -13,12 +13,18 @@ const PAIR = SPACE + STRING + SPACE + ':' + SPACE + VALUE + SPACE;
 const OBJECT = '(\\{(?:' + SPACE + '\\}|' + PAIR + '(?:,' + PAIR + ')*+\\}))';
 const ITEM = SPACE + VALUE + SPACE;
 const ARRAY = '(\\[(?:' + SPACE + '\\]|' + ITEM + '(?:,' + ITEM + ')*+\\]))';
-// However a body is made, reading it ends: after so many values, and so deep (KiB; about a thousand levels).
-const LIMITS = '(*LIMIT_MATCH=5000000)(*LIMIT_HEAP=2000)';
+
+// However a body is made, reading it ends: after so many steps, and so deep (KiB; about a thousand levels).
 // Groups: 3 the name, 4 what stands before the value, 5 what stands after it.
-const MEMBER = new RegExp(
-    LIMITS + '(?(DEFINE)' + OBJECT + ARRAY + ')\\G(' + SPACE + '(' + STRING + ')' + SPACE + ':' + SPACE + ')'
-        + VALUE + '(' + SPACE + '[,}])\\K', 'g');
+function member_of(steps) {
+    return new RegExp(
+        '(*LIMIT_MATCH=' + steps + ')(*LIMIT_HEAP=2000)(?(DEFINE)' + OBJECT + ARRAY + ')\\G('
+            + SPACE + '(' + STRING + ')' + SPACE + ':' + SPACE + ')' + VALUE + '(' + SPACE + '[,}])\\K', 'g');
+}
+const SMALL = member_of(20000);
+const LARGE = member_of(5000000);
+// A tenth of a second each, in which nobody else's answer goes on: messages, tools, images and a few more.
+const MAX_LARGE = 8;
 const OPENING = /^[ \t\r\n]*\{/;
 const NOTHING = /^[ \t\r\n]*\}/;
 
@@ -36,12 +42,26 @@ function refuse(message) {
     throw {status: 400, message: message};
 }
 
-function find(text, at) {
-    MEMBER.lastIndex = at;
+function find(text, at, count) {
+    const small = match_at(SMALL, text, at);
+    if (small !== undefined) {
+        return small;
+    }
+    count.large++;
+    const large = count.large > MAX_LARGE ? undefined : match_at(LARGE, text, at);
+    return large === undefined
+        ? refuse('the JSON of the request has too many values, or is nested too deep')
+        : large;
+}
+
+// The member that begins there, and where it ends; null: there is none; undefined: it takes too many steps.
+function match_at(pattern, text, at) {
+    pattern.lastIndex = at;
     try {
-        return MEMBER.exec(text);
+        const match = pattern.exec(text);
+        return match && {match: match, end: pattern.lastIndex};
     } catch (e) {
-        refuse('the JSON of the request has too many values, or is nested too deep');
+        return undefined;
     }
 }
 
@@ -53,16 +73,18 @@ function members(text) {
     }
     let at = opening[0].length;
     const found = [];
+    const count = {large: 0};
     let last = NOTHING.exec(text.slice(at, at + 1000));
     if (last) {
         at += last[0].length;
     }
     while (!last) {
-        const match = find(text, at);
-        if (!match || found.length >= MAX_MEMBERS) {
-            refuse(match ? 'the request has too many members' : 'the request is no valid JSON');
+        const next = find(text, at, count);
+        if (!next || found.length >= MAX_MEMBERS) {
+            refuse(next ? 'the request has too many members' : 'the request is no valid JSON');
         }
-        const end = MEMBER.lastIndex;
+        const match = next.match;
+        const end = next.end;
         found.push({
             name: name_of(match[4]),
             from: at,

@@ -95,7 +95,11 @@ async function ask_all(r, path, pools) {
 function routable(r, answer, slice) {
     const models = answer && Array.isArray(answer.models) ? answer.models : [];
     return models.filter((model) => {
-        const name = api.canonical(String(model.name));
+        // A slice may say anything.
+        if (!model || typeof model.name !== 'string') {
+            return false;
+        }
+        const name = api.canonical(model.name);
         const found = name && wanted(r, slice === undefined ? name : slice + ' ' + name);
         return found && may(r, found.split(' ')[1]);
     });

@@ -2,9 +2,11 @@
 them at the slices."""
 
 import json
+import time
 
 import pytest
 
+from tests.gateway.balancer import Reply
 from tests.gateway.front import KEYS, Front
 
 KEY = f"Authorization: Bearer {KEYS['app']}\r\n"
@@ -226,6 +228,9 @@ BODIES: dict[str, str | bytes] = {
     "too deep": '{"model":"qwen3:8b","x":' + DEEP + "}",
     "deep and not closed": '{"model":"qwen3:8b","x":' + "[" * 4_000_000,
     "many members": "{" + ",".join(f'"a{n}":1' for n in range(300_000)) + "}",
+    "many members with many values": "{"
+    + ",".join(f'"a{n}":[{"1," * 20_000}1]' for n in range(150))
+    + ',"model":"qwen3:8b"}',
     "many values": '{"model":"qwen3:8b","x":[' + '"",' * 2_600_000 + '""]}',
 }
 
@@ -273,3 +278,23 @@ def test_the_error_log_says_nothing_of_a_request(front: Front) -> None:
     for text in (front.errors(), json.dumps(front.log())):
         assert "sk-" not in text
     assert "exited on signal" not in front.errors()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-Accel-Redirect", "/-fleet/api/tags?pool=model.gemma3_3a4b"),
+        ("X-Accel-Redirect", "@balancer"),
+        ("X-Accel-Limit-Rate", "1"),
+    ],
+)
+def test_a_slice_that_was_taken_over_cannot_steer_the_gateway(
+    front: Front, header: tuple[str, str]
+) -> None:
+    said = b'{"response":"' + 4000 * b"x" + b'"}'
+    front.balancer.reply = lambda request: Reply(200, (said,), headers=(header,))
+    began = time.monotonic()
+    reply = front.post("/api/generate", {"model": "qwen3:8b"})
+    assert (reply.status_code, reply.content) == (200, said)
+    assert len(front.balancer.requests) == 1
+    assert time.monotonic() - began < 2

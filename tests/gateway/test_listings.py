@@ -89,7 +89,12 @@ def test_slices_that_do_not_answer_are_left_out(fresh: Front) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"[1", b"[]", b"{}", b"null", b'{"models":7}', b'{"models":[{}]}']
+    "said",
+    [
+        *(b"[1", b"[]", b"{}", b"null", b'{"models":7}', b'{"models":[{}]}', b'{"models":[null]}'),
+        b'{"models":[{"name":{"toString":1}}]}',
+        b'{"models":[{"name":["qwen3:8b"]}]}',
+    ],
 )
 def test_nonsense_of_a_slice_is_left_out(fresh: Front, said: bytes) -> None:
     fresh.balancer.reply = lambda request: Reply(200, (said,))
