@@ -18,7 +18,7 @@ from ollama_fleet.authority.inventory_folder import (
 from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.file_digests import with_digests
 from ollama_fleet.kept_plan import read_kept
-from ollama_fleet.keys.kept import keys_in_force
+from ollama_fleet.keys.kept import keys_in_force, revoked_keys
 from ollama_fleet.load import load_fleet, validate
 from ollama_fleet.model_lock import read_lock, with_lock
 from ollama_fleet.planner.absent import absent_machine
@@ -114,8 +114,10 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
 def _with_api_keys(gateways: dict[str, GatewayPlan], inventory: Path) -> dict[str, GatewayPlan]:
     if not gateways:
         return {}
-    keys = keys_in_force(inventory)
-    return {name: replace(gateway, keys=keys) for name, gateway in gateways.items()}
+    keys, revoked = keys_in_force(inventory), revoked_keys(inventory)
+    return {
+        name: replace(gateway, keys=keys, revoked=revoked) for name, gateway in gateways.items()
+    }
 
 
 def _pyinfra_name(name: str, spec: Machine) -> str:

@@ -10,6 +10,8 @@ from ollama_fleet.packaging import install_packages
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.questions import Answers
 
+ROOT_QUESTIONS = {"gateway.user": "id -u", "gateway.systemd": "[ -d /run/systemd/system ]"}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -64,6 +66,16 @@ def read_prepared(part: Part, answers: Answers) -> Prepared:
         answers[f"{part.name}.account"].code == 0,
         answers[f"{part.name}.folders"].code == 0,
     )
+
+
+def problems(answers: Answers) -> list[str]:
+    """Answers to ROOT_QUESTIONS, where they were asked: why the machine can be no gateway."""
+    found = []
+    if "gateway.user" in answers and answers["gateway.user"].text.strip() != "0":
+        found.append("not root on this machine; log in as root or set `ssh: {sudo: true}`")
+    if "gateway.systemd" in answers and answers["gateway.systemd"].code:
+        found.append("systemd is not running; the gateway's parts are systemd units")
+    return found
 
 
 def prepare_steps(part: Part, found: Prepared) -> list[Step]:

@@ -10,7 +10,7 @@ from pyinfra.api.state import StateStage
 from ollama_fleet.authority.acme import acme_questions
 from ollama_fleet.checks.certificates import judge_gateway_certificates
 from ollama_fleet.checks.gateway import judge_gateway
-from ollama_fleet.gateway import address, prepare, proof
+from ollama_fleet.gateway import address, known_keys, prepare, proof
 from ollama_fleet.gateway.gateway import common_files, gateway_services
 from ollama_fleet.gateway.hop import hop_services
 from ollama_fleet.gateway.machine import Machine
@@ -32,7 +32,6 @@ MACHINE_QUESTIONS = {
     "gateway.modules": f"for place in {' '.join(MODULE_DIRS)}; do "
     f'[ ! -e "$place/{MODULE}" ] || echo "$place"; done',
 }
-ROOT_QUESTIONS = {"gateway.user": "id -u", "gateway.systemd": "[ -d /run/systemd/system ]"}
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
@@ -52,9 +51,10 @@ def gateway_asked(gateway: GatewayPlan) -> dict[str, str]:
     """What to ask a gateway's machine."""
     services = gateway_services(gateway, Machine())
     return {
-        **ROOT_QUESTIONS,
+        **prepare.ROOT_QUESTIONS,
         **prepare.questions(prepare.gateway_part(gateway)),
         **address.questions(gateway),
+        **known_keys.questions(),
         **MACHINE_QUESTIONS,
         **questions("gateway", services, common_files()),
     }
@@ -140,6 +140,12 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
+    lost = known_keys.lost(gateway, answers)
+    if refused := known_keys.locks_all_out(gateway, lost):
+        yield from _refused([refused])
+        return
+    if lost:
+        host.log_styled(known_keys.words(lost), fg="yellow")
     services = gateway_services(gateway, machine_of(answers))
     told = f"gateway {gateway.name} serves {len(gateway.pools)} models"
     left = answers[address.LEFT].lines if address.LEFT in answers else []
@@ -157,23 +163,18 @@ def _prepared(
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    if wrong := _problems(answers):
-        if host.state.current_stage == StateStage.Prepare:
-            fail_host(host.state, host, wrong)  # says it now: a dry run never gets to the failing
-        yield FunctionCommand(fail_host, (wrong,), {})
+    if wrong := prepare.problems(answers):
+        yield from _refused(wrong)
     elif steps := prepare.prepare_steps(part, prepare.read_prepared(part, answers)):
         yield Script(change_script(_texts(steps), environment))
     else:
         host.noop("everything is there")
 
 
-def _problems(answers: Answers) -> list[str]:
-    found = []
-    if "gateway.user" in answers and answers["gateway.user"].text.strip() != "0":
-        found.append("not root on this machine; log in as root or set `ssh: {sudo: true}`")
-    if "gateway.systemd" in answers and answers["gateway.systemd"].code:
-        found.append("systemd is not running; the gateway's parts are systemd units")
-    return found
+def _refused(why: list[str]) -> Generator[Any, None, None]:
+    if host.state.current_stage == StateStage.Prepare:
+        fail_host(host.state, host, why)  # says it now: a dry run never gets to the failing
+    yield FunctionCommand(fail_host, (why,), {})
 
 
 def _serves(

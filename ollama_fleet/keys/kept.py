@@ -56,6 +56,11 @@ def keys_in_force(inventory: Path) -> tuple[ApiKey, ...]:
     )
 
 
+def revoked_keys(inventory: Path) -> tuple[str, ...]:
+    """The names of those that were revoked. Raises InputError."""
+    return tuple(name for name, spec in read_keys(inventory).items() if spec.revoked is not None)
+
+
 @contextmanager
 def changing_keys(inventory: Path) -> Iterator[dict[str, KeySpec]]:
     """All keys, to be changed: written when the block ends well. Another change waits until then.

@@ -54,7 +54,8 @@ class GatewayPlan:
     """Everything that one gateway will be; travels to pyinfra as one value of host data.
 
     `host` is the machine's name, for people, `on_host` whether that is one of the fleet's own hosts.
-    It listens on `port` of the address `listen`, or of all. `keys` may call it where it `needs_key`.
+    It listens on `port` of the address `listen`, or of all. `keys` may call it where it `needs_key`, and
+    those that are `revoked`, by name, no more.
     `environment`: what installing its packages sees. `authority`: folder of who signs certificates, on
     the deploying machine. Times are in seconds.
     """
@@ -76,6 +77,7 @@ class GatewayPlan:
     upstreams: tuple[Upstream, ...]
     pools: tuple[ModelPool, ...]
     keys: tuple[ApiKey, ...] = ()
+    revoked: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     authority: str = ""
     virtual_address: VirtualAddress | None = None
