@@ -53,7 +53,9 @@ def _configuration(plan: GatewayPlan, digest: str) -> str:
         socket=places.POOLS_SOCKET,
         health_path=places.HEALTH_PATH,
         inter_ms=1000 * max(1, len(plan.upstreams) // SLICES_PER_S),
-        upstreams=[asdict(Server(name, to)) for name, to in where.items()],
+        upstreams=[
+            asdict(Server(one.name, where[one.name], one.parallel)) for one in plan.upstreams
+        ],
         pools=pools,
         wait_s=plan.wait_s,
         read_timeout_s=plan.read_timeout_s,

@@ -6,7 +6,7 @@ from ollama_fleet.gateway import places
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.packages import NGINX
 from ollama_fleet.gateway.service import Service
-from ollama_fleet.planner.plan import TARGET, HostPlan, SlicePlan
+from ollama_fleet.planner.plan import TARGET, USER, HostPlan, SlicePlan
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
 
 # Requests that run when the hop stops may end.
@@ -14,6 +14,13 @@ STOP_S = 60
 # How long gateways get to let their connections go before a reload; they drop half of the idle ones each
 # second (pool-purge-delay in balancer.cfg).
 LEAVING_S = 5
+
+# As in api.js, which says what the gateway takes.
+OFFERED = (
+    *("/", "/api/version", "/api/tags", "/api/ps", "/v1/models"),
+    *("/api/generate", "/api/chat", "/api/embed", "/api/embeddings", "/api/show"),
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"),
+)
 
 
 def hop_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
@@ -54,6 +61,7 @@ def _configuration(plan: HostPlan, machine: Machine, digest: str) -> str:
         socket=places.HOP_SOCKET,
         leaving=places.HOP_LEAVING,
         slices=[(f"{plan.host}.{item.name}", item.name, item.port) for item in plan.slices],
+        offered=OFFERED,
         listen=_listen(plan.hop.listen_port, machine),
         gateways=[name[: places.LONGEST_NAME] for name in plan.hop.gateways],
         tls_dir=places.HOP_TLS,
@@ -93,6 +101,7 @@ def _health_files(plan: HostPlan) -> list[HostFile]:
     script = render(
         "gateway/ollama-health.sh.j2",
         job=places.HEALTH_JOB,
+        slices_user=USER,
         run_dir=places.HEALTH_DIR,
         drained_now=places.DRAINED_NOW,
         drained_long=places.DRAINED_LONG,

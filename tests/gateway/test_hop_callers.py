@@ -1,5 +1,6 @@
 """Who gets to a host's slices: a real nginx with a hop's configuration, asked with real certificates."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -13,10 +14,11 @@ import pytest
 
 from ollama_fleet.authority.folder import Authority, made_authority
 from ollama_fleet.authority.leaf import Leaf, client_leaf, host_leaf, sign
-from ollama_fleet.gateway.hop import configuration
+from ollama_fleet.gateway.hop import OFFERED, configuration
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.packages import NGINX
 from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.templating import TEMPLATES
 from tests.unit.authorities import machines
 
 LONG = "g" + 80 * "w"
@@ -105,3 +107,41 @@ def test_a_gateway_on_the_host_itself_needs_none(hop: tuple[Path, int]) -> None:
         text=True,
     )
     assert done.stdout == "421"
+
+
+def asked(hop: tuple[Path, int], path: str, *options: str) -> str:
+    """The status for a request to a slice that is away: 425 where it was sent on."""
+    folder, _ = hop
+    names = re.findall(r"^ +(one\.\S+) \d+;", (folder / "nginx.conf").read_text(), re.M)
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", *options]
+    command += ["-H", f"X-Ollama-Slice: {names[0]}", "--unix-socket", str(folder / "hop.sock")]
+    return subprocess.run(
+        [*command, f"http://localhost{path}"], capture_output=True, text=True
+    ).stdout
+
+
+@pytest.mark.parametrize("path", [*OFFERED, "/api/show?x=/api/pull", "/v1/models/a%2Fb:c"])
+def test_what_the_gateway_offers_gets_to_slices(hop: tuple[Path, int], path: str) -> None:
+    assert asked(hop, path) == "425"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/me"),
+        *("/api/blobs/sha256:00", "//api/delete", "/api/tags/../delete", "/api/%64elete"),
+        *("/api/delete?/api/tags", "/api/tags/", "/api/tags%3f", "/v1/models/", "/debug/pprof"),
+    ],
+)
+def test_whoever_has_taken_a_gateway_over_changes_no_models(
+    hop: tuple[Path, int], path: str
+) -> None:
+    assert {asked(hop, path), asked(hop, path, "-X", "DELETE"), asked(hop, path, "-d", "{}")} == {
+        "403"
+    }
+
+
+def test_hops_and_gateways_offer_the_same() -> None:
+    text = (TEMPLATES / "gateway/api.js").read_text()
+    paths = re.findall(r"^    '(/[^']*)': (?:LOOKS|WORK),$", text, re.M)
+    assert {path for path in paths if path != "/v1/models/"} == set(OFFERED)
