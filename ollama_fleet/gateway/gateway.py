@@ -35,17 +35,23 @@ def _balancer(plan: GatewayPlan) -> Service:
         run_dir=places.RUN_DIR,
         admin=places.ADMIN_SOCKET,
         state=f"{places.RUN_DIR}/servers.state",
+        filter=places.STATE_FILTER,
         stop_s=STOP_S,
     )
     return Service(
         places.BALANCER_UNIT,
         configuration=(balancer_file(plan),),
-        others=(HostFile(f"{UNIT_DIR}/{places.BALANCER_UNIT}", unit),),
+        others=(HostFile(f"{UNIT_DIR}/{places.BALANCER_UNIT}", unit), _state_filter()),
         digest=balancer_digest(plan),
         asks=f"echo 'show info' | socat - UNIX-CONNECT:{places.ADMIN_SOCKET} 2>/dev/null | "
         "sed -n 's/^description: //p'",
         test=f"{HAPROXY} -c -q -f {places.BALANCER_CONF}",
     )
+
+
+def _state_filter() -> HostFile:
+    text = render("gateway/servers-state.awk.j2", marker=MARKER)
+    return HostFile(places.STATE_FILTER, text)
 
 
 def _nginx(plan: GatewayPlan, machine: Machine) -> Service:

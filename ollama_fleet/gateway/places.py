@@ -22,6 +22,8 @@ PROGRAMS = tuple(
 KEYS_CONF = f"{GATEWAY_DIR}/keys.conf"
 LIMITS_CONF = f"{GATEWAY_DIR}/keys-limits.conf"
 BALANCER_CONF = f"{GATEWAY_DIR}/balancer.cfg"
+# What of the servers' state a new balancer may know.
+STATE_FILTER = f"{GATEWAY_DIR}/servers-state.awk"
 RUN_DIR = "/run/ollama-gateway"
 POOLS_SOCKET = f"{RUN_DIR}/pools.sock"
 ADMIN_SOCKET = f"{RUN_DIR}/admin.sock"
@@ -68,7 +70,16 @@ OF_HOP = (
 )
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
-    *(NGINX_CONF, *PROGRAMS, KEYS_CONF, LIMITS_CONF, BALANCER_CONF, LOGROTATE, ACME_HOOK),
+    *(
+        NGINX_CONF,
+        *PROGRAMS,
+        KEYS_CONF,
+        LIMITS_CONF,
+        BALANCER_CONF,
+        STATE_FILTER,
+        LOGROTATE,
+        ACME_HOOK,
+    ),
     *(f"{UNIT_DIR}/{unit}" for unit in (ADDRESS_UNIT, ADDRESS_CHECK_UNIT)),
     *(KEEPALIVED_CONF, ADDRESS_SCRIPT),
 )
