@@ -1,12 +1,12 @@
 """What a reloaded balancer knows from the one before: a real HAProxy takes the servers' state, but never
 where they were."""
 
-import os
 import re
-import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +16,16 @@ from ollama_fleet.gateway import places
 from ollama_fleet.gateway.balancer import balancer_file
 from ollama_fleet.gateway.gateway import gateway_services
 from ollama_fleet.gateway.machine import Machine
+from ollama_fleet.gateway.packages import HAPROXY
 from ollama_fleet.planner.gateway import GatewayPlan
 from tests.unit.gateways import gateways
 
-HAPROXY = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-pytestmark = pytest.mark.skipif(
-    HAPROXY is None, reason="needs haproxy (the distribution's package)"
-)
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short name: HAProxy takes no long paths of sockets."""
+    with tempfile.TemporaryDirectory(prefix="olf-") as folder:
+        yield Path(folder)
 
 
 def configuration(folder: Path, plan: GatewayPlan) -> Path:
@@ -34,7 +37,7 @@ def configuration(folder: Path, plan: GatewayPlan) -> Path:
 
 def told(folder: Path, configured: Path) -> str:
     """The state of the servers in a HAProxy that has just started; it is ended."""
-    process = subprocess.Popen([str(HAPROXY), "-db", "-f", str(configured)], cwd=folder)
+    process = subprocess.Popen([HAPROXY, "-db", "-f", str(configured)], cwd=folder)
     try:
         deadline = time.monotonic() + 10
         while True:
@@ -71,18 +74,18 @@ def handed_on(folder: Path, configured: Path, state: str) -> None:
     (folder / "servers.state").write_text(done.stdout)
 
 
-def test_hosts_that_move_are_found_after_a_reload(tmp_path: Path) -> None:
+def test_hosts_that_move_are_found_after_a_reload(short_path: Path) -> None:
     plan = gateways()["gw1"]
-    before = told(tmp_path, configuration(tmp_path, plan))
+    before = told(short_path, configuration(short_path, plan))
     assert where(before) == {("10.0.0.11", "11443"), ("10.0.0.12", "11443")}
     moved = [replace(one, address=one.address.replace("10.0.", "10.9.")) for one in plan.upstreams]
-    after = configuration(tmp_path, replace(plan, hop_port=12000, upstreams=tuple(moved)))
-    handed_on(tmp_path, after, before)
-    assert where(told(tmp_path, after)) == {("10.9.0.11", "12000"), ("10.9.0.12", "12000")}
+    after = configuration(short_path, replace(plan, hop_port=12000, upstreams=tuple(moved)))
+    handed_on(short_path, after, before)
+    assert where(told(short_path, after)) == {("10.9.0.11", "12000"), ("10.9.0.12", "12000")}
 
 
-def test_who_is_down_or_drained_stays_so_over_a_reload(tmp_path: Path) -> None:
-    configured = configuration(tmp_path, gateways()["gw1"])
-    down = re.sub(r"(slices \d+ gpu02.chat \S+) 2", r"\1 0", told(tmp_path, configured))
-    handed_on(tmp_path, configured, down)
-    assert re.search(r"slices \d+ gpu02.chat 10.0.0.12 0 ", told(tmp_path, configured))
+def test_who_is_down_or_drained_stays_so_over_a_reload(short_path: Path) -> None:
+    configured = configuration(short_path, gateways()["gw1"])
+    down = re.sub(r"(slices \d+ gpu02.chat \S+) 2", r"\1 0", told(short_path, configured))
+    handed_on(short_path, configured, down)
+    assert re.search(r"slices \d+ gpu02.chat 10.0.0.12 0 ", told(short_path, configured))
