@@ -197,3 +197,22 @@ def test_a_drained_slice_gets_nothing_and_stays_so_until_it_is_undrained(
     assert verb(fleet, "undrain", ONE).stdout.strip() == f"{ONE} is in service"
     assert verb(fleet, "drain").stdout.strip() == "no slice is drained"
     assert load.end()["lost"] == [] and found["lost"] == []
+
+
+def test_another_driver_goes_from_host_to_host_and_no_answer_is_lost(
+    fleet: Fleet, load: Load
+) -> None:
+    """All slices of a host are away for it; the next host waits until they are back."""
+    driver = {**fleet.mirrored_driver, "branch": 595, "replace": True}
+    fleet.settings = {**fleet.settings, "driver": driver}
+    run = fleet.deploy()
+    assert run.code == 0, run.text
+    both = "ollama-a.service ollama-b.service"
+    said = [line for line in run.text.splitlines() if both in line and line.startswith("[")]
+    assert said == [
+        f"[{host}] {what} {both}" for host in (ONE, OTHER) for what in ("stopping", "starting")
+    ]
+    found = load.end()
+    assert found["lost"] == [] and served_by(fleet, found["answered"]) == set(SLICES)
+    for host in (ONE, OTHER):
+        assert "  595." in fleet.sh(host, "head -n 1 /proc/driver/nvidia/version")
