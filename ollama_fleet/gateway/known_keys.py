@@ -27,14 +27,16 @@ def lost(plan: GatewayPlan, answers: Answers) -> list[str]:
     return [name for name in answers[KNOWN].lines if name not in known]
 
 
-def locks_all_out(plan: GatewayPlan, names: Sequence[str]) -> str | None:
-    """Why the gateway stays as it is; None where it need not."""
-    if not names or plan.keys:
+def locks_all_out(plan: GatewayPlan, answers: Answers) -> str | None:
+    """Why the gateway stays as it is; None where it need not. A file that knows none of its keys, such as
+    one that `fleet key add` has made anew, is not theirs."""
+    names = lost(plan, answers)
+    if not names or (plan.keys and len(names) < len(answers[KNOWN].lines)):
         return None
     return (
-        f"the gateway knows {_some(names)}, and the inventory's file of keys has none: nobody could call "
-        "it any more. Put the file (such as prod.keys.yml) back beside the inventory; to end keys, "
-        "`fleet key revoke`"
+        f"the gateway knows {_some(names)}, and the inventory's file of keys does not: whoever calls it "
+        "today could not any more. Put the file (such as prod.keys.yml) back beside the inventory, with "
+        f"what was added since; if it is meant, `rm {KEYS_FILE}` on the gateway, and run again"
     )
 
 

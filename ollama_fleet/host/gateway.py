@@ -140,11 +140,10 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    lost = known_keys.lost(gateway, answers)
-    if refused := known_keys.locks_all_out(gateway, lost):
+    if refused := known_keys.locks_all_out(gateway, answers):
         yield from _refused([refused])
         return
-    if lost:
+    if lost := known_keys.lost(gateway, answers):
         host.log_styled(known_keys.words(lost), fg="yellow")
     services = gateway_services(gateway, machine_of(answers))
     told = f"gateway {gateway.name} serves {len(gateway.pools)} models"

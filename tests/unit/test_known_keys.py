@@ -30,21 +30,25 @@ def answers(tmp_path: Path) -> Answers:
 
 
 def test_without_a_file_of_keys_the_gateway_stays_as_it_is(tmp_path: Path) -> None:
-    names = lost(plan(), answers(tmp_path))
-    assert names == ["ci", "default", "web-2"]
-    refused = locks_all_out(plan(), names)
-    assert refused and "ci, default, web-2" in refused and "nobody could call it" in refused
+    refused = locks_all_out(plan(), answers(tmp_path))
+    assert refused and "ci, default, web-2" in refused and "Put the file" in refused
+
+
+def test_a_file_of_keys_that_was_begun_anew_is_not_the_gateways(tmp_path: Path) -> None:
+    assert locks_all_out(plan(ApiKey("new", "d" * 64)), answers(tmp_path))
+    assert locks_all_out(plan(revoked=("ci",)), answers(tmp_path)), "and none is left"
 
 
 def test_keys_that_are_missing_beside_others_are_named(tmp_path: Path) -> None:
     some = plan(KEYS[0])
     names = lost(some, answers(tmp_path))
-    assert names == ["default", "web-2"] and locks_all_out(some, names) is None
+    assert names == ["default", "web-2"] and locks_all_out(some, answers(tmp_path)) is None
     assert "default, web-2" in words(names)
 
 
 def test_revoked_keys_are_not_lost(tmp_path: Path) -> None:
-    assert lost(plan(revoked=("ci", "default", "web-2")), answers(tmp_path)) == []
+    every = plan(revoked=("ci", "default", "web-2"))
+    assert locks_all_out(every, answers(tmp_path)) is None and lost(every, answers(tmp_path)) == []
     assert lost(plan(*KEYS), answers(tmp_path)) == []
 
 
@@ -53,4 +57,4 @@ def test_a_gateway_that_asks_for_no_keys_needs_none(tmp_path: Path) -> None:
 
 
 def test_a_new_gateway_may_have_none() -> None:
-    assert lost(plan(), {KNOWN: Answer("")}) == [] and locks_all_out(plan(), []) is None
+    assert locks_all_out(plan(), {KNOWN: Answer("")}) is None
