@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -115,3 +116,45 @@ def test_reloads_lose_no_request(
     started_s = time.monotonic()
     assert set(asyncio.run(run())) == {"ok"}
     assert time.monotonic() - started_s < 60
+
+
+def shares(way: Way) -> dict[str, int]:
+    """Each slice's share of the model's requests at this moment, as the balancer says; 0: it is down."""
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(way.folder / "run/ollama-gateway/admin.sock"))
+        admin.sendall(b"show stat\n")
+        text = b"".join(iter(lambda: admin.recv(65536), b"")).decode()
+    rows = [line.split(",") for line in text.splitlines()]
+    return {
+        row[1].rpartition(".")[2]: 0 if row[17].startswith("DOWN") else int(row[18])
+        for row in rows
+        if row[0].startswith("model.") and row[1] != "BACKEND"
+    }
+
+
+def test_a_slice_that_comes_back_gets_its_share_little_by_little(short_path: Path) -> None:
+    """A cold one has to load, and would be the one with the fewest requests."""
+
+    async def run() -> tuple[list[int], int]:
+        async with way_to(short_path, parallel=8) as (way, _, _slices):
+            mark = way.folder / "run/ollama-health/s1.down"  # as the host's health watch says it
+            mark.touch()
+            await until(lambda: shares(way)["s1"] == 0)
+            mark.unlink()
+            await until(lambda: shares(way)["s1"] > 0)
+            seen = []
+            for _ in range(20):
+                seen.append((await asyncio.to_thread(shares, way))["s1"])
+                await asyncio.sleep(0.4)
+            return seen, shares(way)["s0"]
+
+    seen, full = asyncio.run(run())
+    assert seen == sorted(seen), "it grows"
+    assert seen[0] < full / 4 and full / 4 < seen[-1] < full, seen
+
+
+async def until(what: Callable[[], bool], within_s: float = 20) -> None:
+    started_s = time.monotonic()
+    while not await asyncio.to_thread(what):
+        assert time.monotonic() - started_s < within_s, "it never came so"
+        await asyncio.sleep(0.1)
