@@ -105,6 +105,9 @@ def test_slices_that_hang_are_avoided_and_what_waits_goes_elsewhere(fleet: Fleet
 
 
 def test_a_host_that_is_cut_off_is_avoided(fleet: Fleet) -> None:
+    assert all_answer(fleet)
+    kept = fleet.sh(ONE, f"ss -tnoH state established dst {fleet.lab.address(TWO)}")
+    assert "timer:(keepalive" in kept, "a connection to a dead host would stay for an hour"
     fleet.lab.fault(TWO, "network-cut")
     try:
         until(lambda: down(fleet) == {f"{TWO}.a", f"{TWO}.b"})
