@@ -53,7 +53,7 @@ def test_who_gives_up_leaves_the_queue_and_the_slice(short_path: Path) -> None:
             given_up = await asyncio.gather(*asked)
             for one in slices:  # as Ollama does when its client leaves
                 one.running = 0
-            return given_up, await ask(pool, "now", 5.0)
+            return given_up, await ask(pool, "now", 15.0)
 
     given_up, later = asyncio.run(run())
     assert {answer.failure for answer in given_up} == {"timeout"}
