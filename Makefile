@@ -31,7 +31,10 @@ test: lint  ## every test: unit, deploy and lab (sets itself up; TESTS=path to n
 unit: setup  ## the quick tests only
 	@$(BIN)/pytest tests/unit tests/deploy tests/gateway
 
+site: setup  ## the docs as a site, in site/ (works offline)
+	@$(BIN)/mkdocs build -q
+
 lock:  ## pin the dependencies again (writes requirements*.lock; needs uv)
 	@scripts/lock
 
-.PHONY: help setup demo lab-down lint test unit lock
+.PHONY: help setup demo lab-down lint test unit site lock

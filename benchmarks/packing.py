@@ -31,8 +31,8 @@ from ollama_fleet.planner.hosts import written_host
 from ollama_fleet.planner.memory import FIT_TARGET_MIB
 from ollama_fleet.planner.needs import Needs, Seat
 from ollama_fleet.planner.solver import solver_is_there
-from ollama_fleet.spec import Fleet
-from ollama_fleet.spec_known import known_to
+from ollama_fleet.spec.fleet import Fleet
+from ollama_fleet.spec.known import known_to
 
 POOLED = (
     *("qwen3:0.6b", "qwen3:1.7b", "qwen3:4b", "qwen3:8b", "qwen3:14b", "llama3.1:8b", "gemma3:4b"),

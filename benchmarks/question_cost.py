@@ -14,6 +14,7 @@ import itertools
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,10 +23,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.unchanged_run import HOST, slices_of  # noqa: E402
 from lab.lab import Lab  # noqa: E402
 from ollama_fleet.checks.registry import verification_questions  # noqa: E402
+from ollama_fleet.cli.rendering import release_of  # noqa: E402
 from ollama_fleet.host.ahead import ahead  # noqa: E402
 from ollama_fleet.host.verification import LASTING  # noqa: E402
 from ollama_fleet.inventory import fleet_hosts  # noqa: E402
 from ollama_fleet.load import load_fleet  # noqa: E402
+from ollama_fleet.planner.plan import HostPlan  # noqa: E402
 from ollama_fleet.preflight import QUESTIONS  # noqa: E402
 from tests.lab.fleet import Fleet  # noqa: E402
 
@@ -72,6 +75,14 @@ def report(title: str, rounds: list[Costs]) -> None:
         print(f"  {name:28} {forks:5.0f} {cpu_ms:8.1f}")
 
 
+def plan_of(inventory: Path) -> HostPlan:
+    """The plan of its one host, as a deploy has it, with its release."""
+    fleet = load_fleet(inventory)
+    ((name, data),) = fleet_hosts(fleet, inventory)
+    release, _ = release_of(fleet, name, inventory.parent)
+    return replace(data["plan"], release=release)
+
+
 def main() -> None:
     """Deploy once, then ask."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -88,8 +99,7 @@ def main() -> None:
             first = fleet.deploy()
             assert first.code == 0, first.text
             path = fleet.inventory.with_suffix(".yml")
-            ((_, data),) = fleet_hosts(load_fleet(path), path)
-            plan = data["plan"]
+            plan = plan_of(path)
         # By text, because no text is asked twice.
         first_asked = {
             text: name for group in (QUESTIONS, *ahead(plan)) for name, text in group.items()

@@ -1,7 +1,8 @@
 """This very machine, without SSH; it is described in local.yml beside this file."""
 
-from ollama_fleet.inventory import gateways_among, load, mirrors_among
+from ollama_fleet.inventory import gateways_among, load, mirrors_among, monitoring_among
 
 hosts = load(__file__)
 mirrors = mirrors_among(hosts)
 gateways = gateways_among(hosts)
+monitoring = monitoring_among(hosts)

@@ -29,6 +29,13 @@ for unit in systemd-sysctl.service apt-daily.timer apt-daily-upgrade.timer dpkg-
   systemd-networkd-wait-online.service systemd-firstboot.service; do
   ln -sf /dev/null "$tree/etc/systemd/system/$unit"
 done
+# What looks for disks, consoles and kernel options at each reload of systemd: a lab host has none of them, and
+# they take as long as all the rest of a reload.
+mkdir -p "$tree/etc/systemd/system-generators"
+for what in cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run system-update \
+  veritysetup; do
+  ln -sf /dev/null "$tree/etc/systemd/system-generators/systemd-$what-generator"
+done
 mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
 ln -sf /lib/systemd/system/systemd-networkd.service "$tree/etc/systemd/system/multi-user.target.wants/"
 

@@ -33,7 +33,9 @@ def choose_address(name: str, taken: Iterable[str]) -> str:
     for last in range(FIRST_OTHER, LAST_OTHER + 1):
         if f"{SUBNET}.{last}" not in used:
             return f"{SUBNET}.{last}"
-    raise LabError("all addresses of the lab are taken: remove a host (lab remove HOST)")
+    raise LabError(
+        "all addresses of the lab are taken, also by names of the past: `lab purge` frees them"
+    )
 
 
 def _free(name: str, last: int, taken: Iterable[str]) -> str:

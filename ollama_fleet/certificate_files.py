@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.yamlfile import Loc, YamlFile, spell
 
 AT: Loc = ("gateway", "tls")

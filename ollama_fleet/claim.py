@@ -15,10 +15,12 @@ from ollama_fleet.questions import Answers
 RUN_DIR = "/run/ollama-fleet"
 OWNER = f"{RUN_DIR}/owner"
 LOCK = f"{RUN_DIR}/lock"
+# Names a slice and what is done to it, while the host's watchdog holds the lock for it.
+REPAIRING = "/run/ollama-watchdog/acting"
 # A script that a dead run has left at work may be pulling a model.
 WAIT_S = 900
 
-_LOOK = """
+PROCESSES = """
 look_at() { # look_at PID: sets $comm, $parent and $began of a process; fails where it has ended
     stat=
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -35,7 +37,7 @@ lives() { # lives PID BEGAN: whether it is still that process
 # The last line is `alive` or `gone`; `busy` as well where a script of such a run has not ended yet.
 CLAIM_QUESTION = {
     "claim": f"""[ -r {OWNER} ] || exit 0
-{_LOOK}
+{PROCESSES}
 carrier=
 while read -r key value; do
     echo "$key $value"
@@ -57,7 +59,7 @@ done </proc/locks"""
 # an empty run) there is no claim, and the lock alone keeps two scripts apart.
 TAKE_CLAIM = f"""
 : "${{run:=}}" "${{run_who:=}}" "${{run_controller:=}}" "${{run_ended:=}}"
-{_LOOK}
+{PROCESSES}
 read_owner() {{
     owner= owner_who= owner_since= owner_carrier=
     [ -r {OWNER} ] || return 0
@@ -94,12 +96,20 @@ mkdir -p -m 700 {RUN_DIR}
 exec 9>{LOCK}
 read_owner
 if ! flock -n 9; then
-    [ -n "$owner" ] && [ "$owner" != "$run" ] ||
+    repairing=
+    {{ read -r repairing <{REPAIRING}; }} 2>/dev/null || :
+    [ -n "$repairing" ] || {{ [ -n "$owner" ] && [ "$owner" != "$run" ]; }} ||
         fail "another deploy is changing this host right now; wait for it, then run again"
     ! owned || leave
-    say "$owner_who is dead, but what it had begun here still runs; waiting for it"
+    if [ -n "$repairing" ]; then
+        who="the watchdog of this host ($repairing)"
+        say "$who is at work; waiting for it"
+    else
+        who="what $owner_who had begun"
+        say "$owner_who is dead, but what it had begun here still runs; waiting for it"
+    fi
     flock -w {WAIT_S} 9 ||
-        fail "what $owner_who had begun still runs after {WAIT_S} s; wait for it, then run again"
+        fail "$who still runs after {WAIT_S} s; wait for it, then run again"
     read_owner
 fi
 [ {LOCK} -ef /proc/self/fd/9 ] || fail "another deploy has just changed this host; run again"

@@ -11,8 +11,8 @@ from typing import Any
 
 from ollama_fleet.catalogue import GgufError, read_gguf
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec_custom import URL_STARTS
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.custom import URL_STARTS
+from ollama_fleet.spec.known import full_model_name
 from ollama_fleet.yamlfile import Loc, YamlFile, spell
 
 TEXTS = ("system", "template")

@@ -23,8 +23,9 @@ _MARK = """
 _DRAIN = """
 draining=
 for unit in {units}; do
-    case $(systemctl show -p ActiveState --value "$unit") in
-    active | activating | reloading | deactivating) draining="$draining $unit" ;;
+    # Early after a boot its start is only a job that waits, and comes as soon as the GPUs are there.
+    case $(systemctl show -p ActiveState --value "$unit"; systemctl list-jobs --plain --no-legend "$unit") in
+    active* | activating* | reloading* | deactivating* | *start*) draining="$draining $unit" ;;
     esac
 done
 if [ -n "$draining" ]; then

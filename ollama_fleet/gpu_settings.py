@@ -7,7 +7,7 @@ too. Locked clocks cannot be read back from nvidia-smi: the script notes what it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ollama_fleet.hardware import Gpu, Hardware, number
+from ollama_fleet.hardware.found import Gpu, Hardware, number
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.questions import Answers
 

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from ollama_fleet.authority.inventory_folder import (
     gateways_with_authority,
     hosts_with_authority,
+    monitoring_with_authority,
+    monitors_with_authority,
 )
 from ollama_fleet.catalogue.release import default_archive
 from ollama_fleet.file_digests import with_digests
@@ -26,22 +28,36 @@ from ollama_fleet.planner.firewall import firewall_of
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
 from ollama_fleet.planner.mirror import MirrorPlan, mirror_url, mirrors_of
+from ollama_fleet.planner.monitor import MonitorPlan, monitors_of
+from ollama_fleet.planner.monitoring import monitored_machines
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.problems import InputError, Problem
+from ollama_fleet.reaching import missing_file, pyinfra_name, reached
 from ollama_fleet.release.sums import archive_sums
 from ollama_fleet.run_limits import refuse_unknown_limits
 from ollama_fleet.sources import sources_at
-from ollama_fleet.spec import Fleet, GatewayMachineSpec, HostSpec, MirrorSpec, OllamaSpec, SshSpec
+from ollama_fleet.spec.fleet import (
+    Fleet,
+    GatewayMachineSpec,
+    HostSpec,
+    MirrorSpec,
+    MonitorSpec,
+    OllamaSpec,
+)
 from ollama_fleet.yamlfile import YamlFile
 
 HostTuple = tuple[str, dict[str, Any]]
-Machine = HostSpec | MirrorSpec | GatewayMachineSpec
+Plan = MirrorPlan | GatewayPlan | MonitorPlan
+OwnMachine = MirrorSpec | GatewayMachineSpec | MonitorSpec
 
-# A connection may be refused when many start at once (sshd's MaxStartups 10:30:100): tried again after
-# a moment. Few tries, because a dead host costs the whole time limit at each.
-CONNECT_RETRIES = 2
-RETRY_WITHIN_S = 3
+
+class WrongInventory(SystemExit):
+    """An inventory that cannot be used, once that was said; `error` for who reads it in a program."""
+
+    def __init__(self, error: InputError) -> None:
+        super().__init__(3 if isinstance(error, PlanRefusedError) else 2)
+        self.error = error
 
 
 def load(inventory_py: str) -> list[HostTuple]:
@@ -76,6 +92,11 @@ def gateways_among(hosts: list[HostTuple]) -> list[HostTuple]:
     return [(name, data) for name, data in hosts if "gateway_plan" in data]
 
 
+def monitoring_among(hosts: list[HostTuple]) -> list[HostTuple]:
+    """Those of `hosts` that run Prometheus: pyinfra's group `monitoring`."""
+    return [(name, data) for name, data in hosts if "monitor_plan" in data]
+
+
 def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
     """One pyinfra host tuple per machine of `inventory`, beside which relative paths, the kept plan, the
     lock file and the API keys lie; those of mirrors come first."""
@@ -91,6 +112,9 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
         on_hosts.get(mirror.host, {})["mirror_plan"] = mirror
     for gateway in gateways.values():
         on_hosts.get(gateway.host, {})["gateway_plan"] = gateway
+    monitors = monitors_with_authority(monitors_of(fleet), inventory)
+    for monitor in monitors.values():
+        on_hosts.get(monitor.host, {})["monitor_plan"] = monitor
     own_mirrors = [
         _machine("mirror", name, mirrors[name], spec, fleet, inventory.parent)
         for name, spec in fleet.mirrors.items()
@@ -101,14 +125,30 @@ def fleet_hosts(fleet: Fleet, inventory: Path) -> list[HostTuple]:
         for name, spec in fleet.gateways.items()
         if spec.manage and spec.host is None
     ]
+    own_monitors = [
+        _machine("monitor", name, monitors.get(name), spec, fleet, inventory.parent)
+        for name, spec in fleet.monitors.items()
+        if spec.manage and spec.host is None
+    ]
     hosts = [
         (
-            _pyinfra_name(name, spec),
+            pyinfra_name(name, spec),
             on_hosts[name] | _host_data(plans[name], spec, fleet, inventory.parent),
         )
         for name, spec in fleet.hosts.items()
     ]
-    return own_mirrors + hosts + own_gateways
+    return own_mirrors + hosts + _watched(own_gateways, fleet, inventory) + own_monitors
+
+
+def _watched(gateways: list[HostTuple], fleet: Fleet, inventory: Path) -> list[HostTuple]:
+    """Gateways' own machines, with what they show to monitors."""
+    shown = monitored_machines(fleet)
+    return [
+        (name, data | {"monitoring_plan": monitoring_with_authority(shown[plan.name], inventory)})
+        if (plan := data.get("gateway_plan")) and plan.name in shown
+        else (name, data)
+        for name, data in gateways
+    ]
 
 
 def _with_api_keys(gateways: dict[str, GatewayPlan], inventory: Path) -> dict[str, GatewayPlan]:
@@ -118,10 +158,6 @@ def _with_api_keys(gateways: dict[str, GatewayPlan], inventory: Path) -> dict[st
     return {
         name: replace(gateway, keys=keys, revoked=revoked) for name, gateway in gateways.items()
     }
-
-
-def _pyinfra_name(name: str, spec: Machine) -> str:
-    return "@local" if spec.connection == "local" else name
 
 
 def ollama_settings(fleet: Fleet, spec: HostSpec, directory: Path) -> dict[str, Any]:
@@ -137,38 +173,26 @@ def _host_data(plan: HostPlan, spec: HostSpec, fleet: Fleet, directory: Path) ->
     return {
         "plan": plan,
         **(ollama_settings(fleet, spec, directory) if plan.removal is None else {}),
-        **_reached(plan.host, spec, fleet, directory, f"hosts.{plan.host}"),
+        **reached(plan.host, spec, fleet, directory, f"hosts.{plan.host}"),
     }
 
 
 def _machine(
     kind: str,
     name: str,
-    plan: MirrorPlan | GatewayPlan | None,
-    spec: MirrorSpec | GatewayMachineSpec,
+    plan: Plan | None,
+    spec: OwnMachine,
     fleet: Fleet,
     directory: Path,
 ) -> HostTuple:
-    """A machine that is no host: a mirror's or a gateway's own; without a plan it is given up."""
-    reached = _reached(name, spec, fleet, directory, f"{kind}s.{name}")
+    """A machine that is no host: a mirror's, gateway's or monitor's own; without a plan it is given up."""
+    how = reached(name, spec, fleet, directory, f"{kind}s.{name}")
     planned = (
         {f"{kind}_plan": plan, "firewall_plan": firewall_of(fleet, name)}
         if plan
         else {"plan": absent_machine(name)}
     )
-    return _pyinfra_name(name, spec), {**planned, **reached}
-
-
-def _reached(name: str, spec: Machine, fleet: Fleet, directory: Path, where: str) -> dict[str, Any]:
-    """How pyinfra gets to a machine, and to root there."""
-    ssh = _over(fleet.ssh, spec.ssh)
-    data = _ssh_data(name, spec, ssh, directory, where) if spec.connection == "ssh" else {}
-    return data | ({"_sudo": True} if ssh.sudo else {})
-
-
-def _over(base: SshSpec, over: SshSpec) -> SshSpec:
-    """`base` with everything that `over` sets."""
-    return base.model_copy(update=over.model_dump(exclude_none=True))
+    return pyinfra_name(name, spec), {**planned, **how}
 
 
 def _ollama_data(ollama: OllamaSpec, directory: Path) -> dict[str, Any]:
@@ -185,7 +209,7 @@ def _sums(path: Path, archive: str) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        problem = _missing(path, "ollama.sha256_file", error)
+        problem = missing_file(path, "ollama.sha256_file", error)
         hint = (
             f"{problem.what}; it is the release's sha256sum.txt: fetch it, look at it, keep it here"
         )
@@ -196,44 +220,7 @@ def _sums(path: Path, archive: str) -> dict[str, str]:
         raise InputError([Problem(str(path), "", str(error))]) from None
 
 
-def _ssh_data(
-    name: str, spec: Machine, ssh: SshSpec, directory: Path, where: str
-) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "ssh_hostname": spec.address or name,
-        "ssh_connect_retries": CONNECT_RETRIES,
-        "ssh_connect_retry_max_delay": RETRY_WITHIN_S,
-    }
-    if ssh.user:
-        data["ssh_user"] = ssh.user
-    if ssh.port:
-        data["ssh_port"] = ssh.port
-    if ssh.key:
-        data["ssh_key"] = _existing(directory, ssh.key, f"{where}.ssh.key")
-    if ssh.known_hosts:
-        data["ssh_known_hosts_file"] = _existing(
-            directory, ssh.known_hosts, f"{where}.ssh.known_hosts"
-        )
-    return data
-
-
-def _existing(directory: Path, text: str, where: str) -> str:
-    path = (directory / Path(text).expanduser()).resolve()
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError([_missing(path, where, error)]) from None
-    return str(path)
-
-
-def _missing(path: Path, where: str, error: OSError) -> Problem:
-    lab = (
-        "; for the lab: run `make demo` or `.venv/bin/lab up` first" if ".lab" in path.parts else ""
-    )
-    return Problem(str(path), where, f"cannot be read: {error.strerror}{lab}")
-
-
 def _stop(error: InputError) -> NoReturn:
     print(error, file=sys.stderr)
     print("Nothing was touched. `fleet schema` describes every key.", file=sys.stderr)
-    raise SystemExit(3 if isinstance(error, PlanRefusedError) else 2)
+    raise WrongInventory(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec.fleet import Fleet, HostSpec
 from ollama_fleet.yamlfile import Loc, YamlFile, spell
 
 ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"

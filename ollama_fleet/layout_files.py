@@ -11,8 +11,8 @@ from typing import Any
 
 from ollama_fleet.catalogue import Gpu
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec import Fleet, HostSpec
-from ollama_fleet.spec_known import cards_of, known_to
+from ollama_fleet.spec.fleet import Fleet, HostSpec
+from ollama_fleet.spec.known import cards_of, known_to
 from ollama_fleet.yamlfile import YamlFile
 
 # What mig-parted's `device-filter` compares, by family of profiles: device and vendor of the most

@@ -10,7 +10,7 @@ from ollama_fleet.key_files import with_keys
 from ollama_fleet.layout_files import with_layouts
 from ollama_fleet.model_errors import problems_in
 from ollama_fleet.problems import InputError, Problem
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.yamlfile import YamlFile, read_yaml
 
 

@@ -6,8 +6,8 @@ and nothing of what is fetched.
 
 from typing import Any
 
-from ollama_fleet.spec import Fleet, HostSpec
-from ollama_fleet.spec_mirrors import NO_MIRROR
+from ollama_fleet.spec.fleet import Fleet, HostSpec
+from ollama_fleet.spec.mirrors import NO_MIRROR
 
 
 def with_originals(fleet: Fleet) -> Fleet:

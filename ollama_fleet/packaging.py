@@ -5,15 +5,23 @@ Pure text for the steps of a change script (it uses `say` and `fail` of its prel
 
 from collections.abc import Sequence
 
-# Package to the service that it would start at once, with its own configuration.
-SERVICES = {"nginx": "nginx", "haproxy": "haproxy", "keepalived": "keepalived"}
+from ollama_fleet.catalogue.exporters import started_services
+
+# Package to the services that it would start at once, with its own configuration.
+SERVICES = {
+    "nginx": ("nginx",),
+    "haproxy": ("haproxy",),
+    "keepalived": ("keepalived",),
+    "prometheus": ("prometheus",),
+    **started_services(),
+}
 
 
 def install_packages(packager: str | None, packages: Sequence[str]) -> list[str]:
     """Steps that install `packages` by apt or dnf; none where there is nothing to install."""
     if not packages:
         return []
-    services = [SERVICES[name] for name in packages if name in SERVICES]
+    services = [unit for name in packages for unit in SERVICES.get(name, ())]
     text = _PACKAGES[packager or "apt"]
     return [text.format(packages=" ".join(packages), services=" ".join(services))]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ollama_fleet.catalogue.distribution import find_distribution, packager_of
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.found import memory_problems
 from ollama_fleet.planner.plan import HostPlan

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ollama_fleet import client, warm
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
+from ollama_fleet.hardware.instances import MIG_ROWS
 from ollama_fleet.mig import layout, parted
-from ollama_fleet.mig.instances import MIG_ROWS
 from ollama_fleet.mig.script import WATCHERS
 from ollama_fleet.planner import plan as names
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.render_store import loader_unit, scrub_files, store_files
+from ollama_fleet.selfcheck import files as selfcheck
+from ollama_fleet.selfcheck.places import TIMER as SELFCHECK_TIMER
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, ready, render
 
 DEVICES_SCRIPT = f"{names.PREFIX}/libexec/ollama-devices"
@@ -35,8 +37,9 @@ def render_host(
     files = [*_common_files(plan, bound, GPUS_SCRIPT if gpu_files else None), *gpu_files]
     for previous, item in zip([None, *bound], bound, strict=False):
         files += _slice_files(plan, item, previous, hardware)
-    files += [*warm.files(plan), *client.files(plan)]
-    timers = (names.SCRUB_TIMER,) if plan.store.scrub else ()
+    files += [*warm.files(plan), *client.files(plan), *selfcheck.files(plan)]
+    timers = [names.SCRUB_TIMER] if plan.store.scrub else []
+    timers += [SELFCHECK_TIMER] if selfcheck.is_wanted(plan) else []
     units = (names.TARGET, *(item.plan.unit for item in bound), *timers)
     return Rendered(tuple(files), units)
 

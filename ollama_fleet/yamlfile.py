@@ -34,9 +34,7 @@ def read_yaml(path: Path) -> YamlFile:
     """
     source = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        value, walker = _read(source, path.read_text(encoding="utf-8"))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         raise InputError([Problem(source, "", what)]) from None
@@ -45,8 +43,6 @@ def read_yaml(path: Path) -> YamlFile:
         raise InputError([Problem(source, "", what)]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError([_syntax_problem(source, error)]) from None
-    walker = _Walker(source)
-    walker.walk(node)
     if walker.repeated:
         raise InputError(walker.repeated)
     return YamlFile(source, value, walker.lines)
@@ -58,6 +54,17 @@ def spell(loc: Loc) -> str:
     for part in loc:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def _read(source: str, text: str) -> tuple[Any, "_Walker"]:
+    """The value, and what was seen on the way. Parsed once: that takes nearly all the time."""
+    loader, walker = yaml.SafeLoader(text), _Walker(source)
+    try:
+        node = loader.get_single_node()
+        walker.walk(node)  # as it was written; construction resolves merge keys in place
+        return None if node is None else loader.construct_document(node), walker
+    finally:
+        loader.dispose()
 
 
 def _syntax_problem(source: str, error: Exception) -> Problem:

@@ -47,7 +47,12 @@ class SimHost:
 
     def boot(self) -> None:
         self.driver = self.start("lab-driver")
-        wait_until(self.socket.exists)
+        wait_until(self._listens)
+
+    def _listens(self) -> bool:
+        """Its socket is there a moment before anybody may connect."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.socket)) == 0
 
     def reboot(self) -> None:
         """Nothing but the disk and lab-hw survives."""
@@ -135,7 +140,9 @@ class SimHost:
         return process, json.loads(process.stdout.readline())
 
     def fault(self, name: str, **parameters: Any) -> None:
-        (self.faults / f"{name}.json").write_text(json.dumps(parameters))
+        new = self.faults / f"{name}.new"
+        new.write_text(json.dumps(parameters))
+        new.rename(self.faults / f"{name}.json")  # the driver looks whenever it likes
 
     def heal(self, name: str) -> None:
         (self.faults / f"{name}.json").unlink()

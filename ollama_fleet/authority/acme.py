@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ollama_fleet.authority.leaf import names_of, plain
 from ollama_fleet.authority.places import GROUP, gateway_places
 from ollama_fleet.authority.state import UNTOLD, Found, questions, read_found
-from ollama_fleet.gateway.packages import CERTBOT, missing_question, read_missing
+from ollama_fleet.gateway.packages import CERTBOT
 from ollama_fleet.gateway.places import (
     ACME_HOOK,
     ACME_NAME,
@@ -24,6 +24,7 @@ from ollama_fleet.gateway.places import (
 from ollama_fleet.packaging import install_packages
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.questions import Answers
+from ollama_fleet.services.packages import missing_question, read_missing
 from ollama_fleet.templating import MARKER, HostFile, render
 
 LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"

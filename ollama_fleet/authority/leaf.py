@@ -16,6 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ollama_fleet.authority.folder import BACKDATED, Authority, pem_of, signing
 from ollama_fleet.gateway.places import LONGEST_NAME
 from ollama_fleet.planner.gateway import GatewayPlan, HopPlan
+from ollama_fleet.planner.monitor import MonitorPlan
+from ollama_fleet.planner.monitoring import MonitoringPlan
 
 VALID_DAYS = 397
 PURPOSES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
@@ -44,6 +46,22 @@ def host_leaf(plan: HopPlan) -> Leaf:
 def client_leaf(plan: GatewayPlan) -> Leaf:
     """With which a gateway calls the hosts."""
     return Leaf(plan.name, (plan.name,), "client")
+
+
+def metrics_leaf(plan: MonitoringPlan) -> Leaf:
+    """With which a machine shows its metrics, under its name in the inventory."""
+    return Leaf(plan.machine, (plan.machine,), "server")
+
+
+def monitor_leaf(name: str) -> Leaf:
+    """With which a monitor looks at machines."""
+    return Leaf(name, (name,), "client")
+
+
+def monitor_door_leaf(plan: MonitorPlan) -> Leaf:
+    """With which a monitor serves people, under every name and address by which it is called."""
+    names = (plan.listen, plan.address, plan.name, *HERE)
+    return Leaf(plan.name, tuple(dict.fromkeys(map(plain, names))), "server")
 
 
 def server_leaf(plan: GatewayPlan) -> Leaf:

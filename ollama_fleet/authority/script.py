@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from ollama_fleet.authority.places import GROUP, Place
+from ollama_fleet.authority.places import Place
 from ollama_fleet.authority.state import UNTOLD, Due
 
 NEW = ".new"
@@ -19,7 +19,7 @@ _REQUEST = re.compile(
 )
 _FOLDER = """
 getent group {group} >/dev/null ||
-    fail 'there is no group {group}, which reads the keys of certificates; deploy the whole gateway'
+    fail 'there is no group {group}, which reads the keys of certificates; deploy the whole machine'
 [ -d {folder} ] || install -d -m 2750 -o root -g {group} {folder} || fail 'cannot make {folder}'
 """
 _FRESH = """
@@ -65,8 +65,9 @@ def place_steps(
             at = item.place.certificate
             steps += _pair_steps(item.place, certificates[at], keys.get(at))
         if item.place.trust:
-            steps.append(_file_step(item.place.trust, trust))
-        steps.append(_closed(dict.fromkeys((item.place.certificate, item.place.key))))
+            steps.append(_file_step(item.place.trust, trust, item.place.group))
+        files = dict.fromkeys((item.place.certificate, item.place.key))
+        steps.append(_closed(files, item.place.group))
     folders = dict.fromkeys(place.folder for place in places)
     units = dict.fromkeys(place.unit for place in places)
     return [
@@ -82,8 +83,8 @@ def _words(item: Due) -> str:
 
 def _folders(places: Iterable[Place], fresh: bool) -> list[str]:
     text = _FOLDER + _FRESH if fresh else _FOLDER
-    folders = dict.fromkeys(place.folder for place in places)
-    return [text.format(folder=folder, group=GROUP, new=NEW) for folder in folders]
+    folders = {place.folder: place.group for place in places}
+    return [text.format(folder=folder, group=group, new=NEW) for folder, group in folders.items()]
 
 
 def _staged(path: str) -> str:
@@ -109,20 +110,20 @@ def _pair_steps(place: Place, certificate: str, key: str | None) -> list[str]:
         return [
             *steps,
             f"(umask 077 && cat {made} >>{staged})",
-            _closed([staged]),
+            _closed([staged], place.group),
             _moved(staged, place.key),
         ]
     return [
         *steps,
-        _closed([staged, made]),
+        _closed([staged, made], place.group),
         _moved(made, place.key),
         _moved(staged, place.certificate),
     ]
 
 
-def _file_step(path: str, text: str) -> str:
+def _file_step(path: str, text: str, group: str) -> str:
     staged = f"{path}.fleet-new"
-    return f"{_decoded(text, staged)}\n{_closed([staged])}\n{_moved(staged, path)}"
+    return f"{_decoded(text, staged)}\n{_closed([staged], group)}\n{_moved(staged, path)}"
 
 
 def _decoded(text: str, path: str) -> str:
@@ -133,9 +134,9 @@ def _decoded(text: str, path: str) -> str:
     )
 
 
-def _closed(paths: Iterable[str]) -> str:
+def _closed(paths: Iterable[str], group: str) -> str:
     files = " ".join(paths)
-    return f"chown root:{GROUP} {files}\nchmod 0640 {files}"
+    return f"chown root:{group} {files}\nchmod 0640 {files}"
 
 
 def _moved(staged: str, path: str) -> str:

@@ -18,11 +18,10 @@ from ollama_fleet.authority.leaf import (
     plain,
     purposes_of,
 )
-from ollama_fleet.authority.places import GROUP, Place
+from ollama_fleet.authority.places import Place
 from ollama_fleet.questions import Answer, Answers
 
 RENEWED_DAYS = 60
-MODE = f"640 root:{GROUP}"
 # Left beside certificates that a service has not been told of.
 UNTOLD = ".reload"
 _BLOCK = re.compile(r"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----\n.*?-----END \1-----\n?", re.S)
@@ -87,7 +86,7 @@ def read_found(place: Place, answers: Answers) -> Found:
     blocks = [(kind[1], kind[0]) for kind in _BLOCK.finditer(text + "\n")]
     lines = _BLOCK.sub("", text + "\n").splitlines()
     public = [block for kind, block in blocks if kind == "PUBLIC KEY"]
-    closed = [line for line in lines if line == MODE]
+    closed = [line for line in lines if line == f"640 root:{place.group}"]
     trust = answers.get(f"tls trust {place.trust}", Answer()).text
     return Found(
         tuple(_certificates("".join(block for kind, block in blocks if kind == "CERTIFICATE"))),

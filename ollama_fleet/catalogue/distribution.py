@@ -139,6 +139,12 @@ def source_of(package: str, version: str) -> str | None:
     return None
 
 
+def exporter_rows() -> dict[str, dict[str, dict[str, Any]]]:
+    """Exporter to packager to its row."""
+    found: dict[str, dict[str, dict[str, Any]]] = _table()["exporters"]
+    return found
+
+
 def supported() -> list[str]:
     """Ids of every row."""
     return list(_table()["distributions"])

@@ -4,10 +4,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ollama_fleet.authority.leaf import days_left
-from ollama_fleet.authority.places import Place, gateway_places, hop_places
+from ollama_fleet.authority.places import (
+    Place,
+    gateway_places,
+    hop_places,
+    monitor_places,
+    monitoring_places,
+)
 from ollama_fleet.authority.state import Found, public_bytes, questions, read_found
 from ollama_fleet.checks.model import Check, CheckResult, Status, Subject
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.planner.monitor import MonitorPlan
+from ollama_fleet.planner.monitoring import MonitoringPlan
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 
@@ -29,12 +37,25 @@ def judge_gateway_certificates(plan: GatewayPlan, answers: Answers) -> list[Chec
     ]
 
 
+def judge_monitor_certificates(plan: MonitorPlan, answers: Answers) -> list[CheckResult]:
+    """The same for a monitor."""
+    subject = f"monitor {plan.name}"
+    return [_judged(plan.host, subject, place, answers) for place in monitor_places(plan)]
+
+
+def judge_metrics_certificate(
+    machine: str, subject: str, shown: MonitoringPlan | None, answers: Answers
+) -> list[CheckResult]:
+    """The result for what a machine shows, of the answers to what its place asks."""
+    return [_judged(machine, subject, place, answers) for place in monitoring_places(shown)]
+
+
 def _asked(plan: HostPlan) -> dict[str, str]:
-    return questions(hop_places(plan.hop))
+    return questions((*hop_places(plan.hop), *monitoring_places(plan.monitoring)))
 
 
 def _of_host(subject: Subject) -> Iterator[CheckResult]:
-    for place in hop_places(subject.plan.hop):
+    for place in (*hop_places(subject.plan.hop), *monitoring_places(subject.plan.monitoring)):
         yield _judged(subject.plan.host, "host", place, subject.answers)
 
 

@@ -21,13 +21,14 @@ from ollama_fleet.planner.plan import HostPlan
 HOST = "host"
 DEPLOY = "deploy again: slices are drained, the driver is reloaded"
 
-# Values of fabric.state with which CUDA fails.
+# Values of fabric.state with which CUDA fails; and the one with which fabric.status says how it went.
 UNREGISTERED = {"Not Started", "In Progress"}
+REGISTERED, WELL = "Completed", "Success"
 _FABRIC = f"""switches() {{
 {driver_questions.SWITCHES}
 }}
 [ -n "$(switches)" ] || exit 0
-nvidia-smi --query-gpu=fabric.state --format=csv,noheader; true"""
+nvidia-smi --query-gpu=fabric.state,fabric.status --format=csv,noheader; true"""
 
 OnState = Callable[[Subject, State], Iterable[CheckResult]]
 
@@ -155,22 +156,35 @@ def _fabric(subject: Subject, state: State) -> Iterator[CheckResult]:
     """Without it nvidia-smi looks healthy and CUDA fails with error 802."""
     if not state.has_fabric:
         return
-    trouble = fabric_trouble(state)
-    # The value has an odd prefix: `state  Completed`.
-    states = {re.sub(r"^state\s+", "", line) for line in subject.text("health.fabric").splitlines()}
-    waiting = sorted(states & UNREGISTERED)
+    wrong = fabric_trouble(state) or _unregistered(subject.text("health.fabric"))
     yield subject.result(
         HOST,
         "fabric",
-        good=not trouble and not waiting,
+        good=not wrong,
         expected="a fabric manager of the driver's version, every GPU registered",
-        found=trouble or (f"fabric.state {', '.join(waiting)}" if waiting else "registered"),
+        found=wrong or "registered",
         remedy="`journalctl -u nvidia-fabricmanager`; deploy again",
     )
 
 
+def _unregistered(text: str) -> str:
+    """What keeps GPUs off the fabric, by lines `<state>, <status>`; of a status that nobody knows nothing."""
+    # A value may have an odd prefix: `state  Completed`.
+    rows = [re.sub(r"(^|, *)stat(e|us)\s+", r"\1", line).split(",") for line in text.splitlines()]
+    said = [(row[0].strip(), row[1].strip() if len(row) > 1 else "") for row in rows]
+    waiting = {state for state, _ in said if state in UNREGISTERED}
+    failed = {status for state, status in said if state == REGISTERED and _is_error(status)}
+    words = [f"fabric.state {', '.join(sorted(waiting))}"] if waiting else []
+    words += [f"fabric.status {', '.join(sorted(failed))}"] if failed else []
+    return "; ".join(words)
+
+
+def _is_error(status: str) -> bool:
+    return status not in (WELL, "", "N/A", "[N/A]", "Not Supported", "[Not Supported]")
+
+
 def _fabric_questions(plan: HostPlan) -> dict[str, str]:
-    """Drivers that do not know the field fail the whole query, so it stands alone."""
+    """Drivers that do not know the fields fail the whole query, so they stand alone."""
     return {"health.fabric": _FABRIC}
 
 

@@ -2,10 +2,52 @@
 
 from collections.abc import Iterator
 
+from ollama_fleet.authority.places import gateway_places
+from ollama_fleet.authority.state import questions as certificate_questions
+from ollama_fleet.checks import service_drift
+from ollama_fleet.checks.certificates import judge_gateway_certificates
 from ollama_fleet.checks.model import CheckResult, Status
-from ollama_fleet.gateway.proof import WELL, Proof, asked_slices, own_url
-from ollama_fleet.gateway.service import Found, Service, is_right
+from ollama_fleet.checks.of_services import judge_service
+from ollama_fleet.gateway.gateway import common_files, gateway_services
+from ollama_fleet.gateway.machine import MACHINE_QUESTIONS, Machine, machine_of
+from ollama_fleet.gateway.proof import WELL, Proof, asked_slices, own_url, read_proof
+from ollama_fleet.gateway.proof import questions as proof_questions
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.questions import Answers
+from ollama_fleet.services.service import Found, Service, read_found
+from ollama_fleet.services.service import questions as service_questions
+
+PREFIX = "gateway"
+
+
+def gateway_questions(plan: GatewayPlan, quick: bool = False) -> dict[str, str]:
+    """Everything that proves a gateway, its hosts having been proved before. `quick`: no slice is asked
+    for a token, and who is down is not waited for."""
+    services = gateway_services(plan, Machine())
+    proof = proof_questions(plan, 1) if quick else proof_questions(plan)
+    if quick:
+        del proof["gateway.answers"]
+    return {
+        **MACHINE_QUESTIONS,
+        **service_questions(PREFIX, services, common_files()),
+        **service_drift.questions(_drifting(plan, services)),
+        **proof,
+        **certificate_questions(gateway_places(plan)),
+    }
+
+
+def gateway_results(plan: GatewayPlan, answers: Answers) -> list[CheckResult]:
+    """What the answers to `gateway_questions` show."""
+    services = gateway_services(plan, machine_of(answers))
+    found = read_found(PREFIX, services, answers)
+    results = judge_gateway(plan, services, found, read_proof(answers))
+    results += service_drift.judge(_drifting(plan, services), found, answers)
+    return [*results, *judge_gateway_certificates(plan, answers)]
+
+
+def _drifting(plan: GatewayPlan, services: list[Service]) -> service_drift.Drifting:
+    subject = f"{PREFIX} {plan.name}"
+    return service_drift.Drifting(plan.host, subject, services, common_files())
 
 
 def judge_gateway(
@@ -13,7 +55,7 @@ def judge_gateway(
 ) -> list[CheckResult]:
     """Results of every check of a gateway."""
     return [
-        *(_service(plan, service, found) for service in services),
+        *(judge_service(plan.host, f"gateway {plan.name}", service, found) for service in services),
         *_states(plan, proof),
         *_answers(plan, proof),
         _front(plan, proof),
@@ -26,20 +68,6 @@ def _result(
     subject = f"gateway {plan.name}"
     said = "" if status == "ok" else remedy
     return CheckResult(plan.host, subject, check, status, expected, found, said)
-
-
-def _service(plan: GatewayPlan, service: Service, found: Found) -> CheckResult:
-    unit = found.units.get(service.unit, {})
-    state = f"{unit.get('ActiveState', '?')}, {unit.get('UnitFileState') or 'not installed'}"
-    good = is_right(service, found)
-    return _result(
-        plan,
-        service.unit.removesuffix(".service"),
-        "ok" if good else "failed",
-        "active, enabled, with the planned configuration",
-        state if good or state != "active, enabled" else "another configuration is in force",
-        f"see `journalctl -u {service.unit}`, then deploy again",
-    )
 
 
 def _states(plan: GatewayPlan, proof: Proof) -> Iterator[CheckResult]:
@@ -66,9 +94,11 @@ def _states(plan: GatewayPlan, proof: Proof) -> Iterator[CheckResult]:
 
 
 def _answers(plan: GatewayPlan, proof: Proof) -> Iterator[CheckResult]:
+    if proof.answers is None:
+        return
     asked = asked_slices(plan)
     for upstream in asked:
-        said = proof.answers.get(upstream.name, "nothing")
+        said = proof.answers.get(upstream.name) or "nothing"
         if said != WELL and proof.states.get(upstream.name, "").startswith("UP"):
             yield _result(
                 plan,

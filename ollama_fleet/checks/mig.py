@@ -10,7 +10,7 @@ from ollama_fleet.gpu_settings import (
     settings_questions,
     wanted_settings,
 )
-from ollama_fleet.hardware import Gpu
+from ollama_fleet.hardware.found import Gpu
 from ollama_fleet.mig.layout import cut_of, whole_gpus
 from ollama_fleet.planner.plan import HostPlan
 

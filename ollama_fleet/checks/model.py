@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.questions import Answers
 
@@ -35,12 +35,10 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A host under verification: its plan, what it has, which slice got which GPU, its answers."""
+class Asked:
+    """A machine that was asked something, whatever it is to be: its name, and its answers."""
 
-    plan: HostPlan
-    hardware: Hardware
-    slices: tuple[BoundSlice, ...]
+    host: str
     answers: Answers
 
     def text(self, question: str) -> str:
@@ -57,10 +55,43 @@ class Subject:
         remedy: str,
         warns: bool = False,
     ) -> CheckResult:
-        """A result for this host; the remedy is dropped when it is good. `warns`: it is no failure."""
+        """A result for this machine; the remedy is dropped when it is good. `warns`: it is no failure."""
         status: Status = "ok" if good else "warning" if warns else "failed"
         words = (str(expected), str(found), "" if good else remedy)
-        return CheckResult(self.plan.host, subject, check, status, *words)
+        return CheckResult(self.host, subject, check, status, *words)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A host under verification: its plan, what it has, which slice got which GPU, its answers."""
+
+    plan: HostPlan
+    hardware: Hardware
+    slices: tuple[BoundSlice, ...]
+    answers: Answers
+
+    @property
+    def asked(self) -> Asked:
+        """The host without its plan."""
+        return Asked(self.plan.host, self.answers)
+
+    def text(self, question: str) -> str:
+        """What a question printed; empty when it was not asked."""
+        return self.asked.text(question)
+
+    def result(
+        self,
+        subject: str,
+        check: str,
+        good: bool,
+        expected: object,
+        found: object,
+        remedy: str,
+        warns: bool = False,
+    ) -> CheckResult:
+        """A result for this host; the remedy is dropped when it is good. `warns`: it is no failure."""
+        words = (expected, found, remedy)
+        return self.asked.result(subject, check, good, *words, warns=warns)
 
 
 Judge = Callable[[Subject], Iterable[CheckResult]]

@@ -1,22 +1,59 @@
 """All checks, and how a host is asked and judged: the same for every runner."""
 
-from ollama_fleet.checks import certificates, containers, drained, gpus, mig, serving, units, ways
+from ollama_fleet.checks import (
+    certificates,
+    clock,
+    containers,
+    disk,
+    drained,
+    files,
+    gpus,
+    isolation,
+    metrics,
+    mig,
+    ports,
+    processes,
+    programs,
+    quarantine,
+    release_files,
+    selfcheck,
+    serving,
+    strangers,
+    unit_files,
+    units,
+    ways,
+)
 from ollama_fleet.checks.model import Check, CheckResult, Subject
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 
 CHECKS: tuple[Check, ...] = (
     serving.START,
+    clock.CHECK,
+    programs.CHECK,
+    disk.CHECK,
     *gpus.CHECKS,
     *mig.CHECKS,
     *containers.CHECKS,
     *units.CHECKS,
+    isolation.CHECK,
+    ports.CHECK,
     ways.CHECK,
     *certificates.CHECKS,
+    metrics.CHECK,
     drained.CHECK,
+    release_files.CHECK,
+    selfcheck.CHECK,
+    *files.CHECKS,
+    *unit_files.CHECKS,
+    processes.CHECK,
+    *strangers.CHECKS,
+    quarantine.CHECK,
     *serving.CHECKS,
+    serving.TIDY,
+    clock.END,
 )
 
 

@@ -5,17 +5,24 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ollama_fleet.hardware import APP_FIELDS
+from ollama_fleet.hardware.found import APP_FIELDS
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
+from ollama_fleet.questions import json_object
 
 # Where a verification keeps what its generations answered: of its own, for two may run at once ($$ is
 # the same in every question of one script). Only root can read it.
 RUN_DIR = "/run/ollama-fleet"
 FOLDER = f"{RUN_DIR}/verify.$$"
-# What a run left that was killed while it verified.
-SWEEP = f"""for left in {RUN_DIR}/verify.*; do
+# What a run left that was killed while it verified goes. A verification that ends just now may take
+# the folder above away, where nothing else is in it.
+OPEN = f"""for left in {RUN_DIR}/verify.*; do
     [ -d "/proc/${{left##*.}}" ] || rm -rf "$left"
-done"""
+done
+for try in 1 2 3; do
+    {{ [ -d {RUN_DIR} ] || mkdir -m 700 {RUN_DIR}; mkdir -m 700 {FOLDER}; }} 2>/dev/null && break
+done
+[ -d {FOLDER} ] || exit 1"""
+CLOSE = f"rm -rf {FOLDER}\nrmdir {RUN_DIR} 2>/dev/null || true"
 # Loopback never goes through a proxy that the host's environment may name.
 CURL = "curl --noproxy '*' -sS"
 # With a shorter keep_alive a model may be gone before its memory is looked at.
@@ -44,12 +51,7 @@ def start_questions(plan: HostPlan) -> dict[str, str]:
         ">/dev/null 2>&1 &"
         for item in _busy(plan)
     )
-    return {
-        "start": f"""{SWEEP}
-[ -d {RUN_DIR} ] || mkdir -p -m 700 {RUN_DIR}
-mkdir -m 700 {FOLDER} || exit 1
-{jobs}"""
-    }
+    return {"start": f"{OPEN}\n{jobs}"}
 
 
 def generation_questions(plan: HostPlan) -> dict[str, str]:
@@ -73,9 +75,13 @@ done""",
         "owners": f"""while IFS=', ' read -r uuid pid rest; do
     set -- "$@" "/proc/$pid/cgroup"
 done <{FOLDER}/apps
-[ $# -eq 0 ] || grep -H . "$@\"
-rm -rf {FOLDER}""",
+[ $# -eq 0 ] || grep -H . "$@\"""",
     }
+
+
+def tidy_questions(plan: HostPlan) -> dict[str, str]:
+    """Leave everything as it was: models that were kept for this, and what earlier questions kept."""
+    return {"tidy": f"{_as_before(plan)}{CLOSE}"}
 
 
 def generations(text: str) -> dict[str, str]:
@@ -93,20 +99,11 @@ def documents(text: str) -> dict[str, dict[str, Any]]:
     answer: list[str] = []
     for line in text.splitlines():
         if line.startswith("#http"):
-            found[line[1:]] = document("\n".join(answer))
+            found[line[1:]] = json_object("\n".join(answer))
             answer = []
         else:
             answer.append(line)
     return found
-
-
-def document(text: str) -> dict[str, Any]:
-    """A JSON object; anything else is an empty one."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def get_all(urls: Iterable[str], timeout_s: int = 10) -> str:
@@ -136,7 +133,7 @@ def _generate(item: SlicePlan, timeout_s: int) -> str:
     alive = f"{CURL} --fail-early -f --max-time 10 -o /dev/null {item.url}/api/version"
     post = f"--noproxy '*' -sS --max-time {timeout_s} {item.url}/api"
     file = f"{FOLDER}/{item.name}"
-    return f"""{alive} --next {post}/generate -d '{json.dumps(generate)}' >{file} 2>&1
+    return f"""{_note_cold(item)}{alive} --next {post}/generate -d '{json.dumps(generate)}' >{file} 2>&1
 read -r answer <{file}
 case $answer in
 *"does not support"*) curl {post}/embed -d '{json.dumps(embed)}' >{file} 2>&1 ;;
@@ -145,7 +142,43 @@ esac"""
 
 def _keep_alive(item: SlicePlan) -> dict[str, int]:
     """Longer for this request where the planned one is short; else the server's own holds."""
+    return {"keep_alive": LEAST_KEEP_ALIVE_S} if _lets_go(item) else {}
+
+
+def _lets_go(item: SlicePlan) -> bool:
+    """Whether a model may be gone before its memory is looked at."""
     planned = item.environment.get("OLLAMA_KEEP_ALIVE", "-1")
     value = planned.rstrip("mshu")
     seconds = float(value) * UNITS_S.get(planned[len(value) :], 1)
-    return {"keep_alive": LEAST_KEEP_ALIVE_S} if 0 <= seconds < LEAST_KEEP_ALIVE_S else {}
+    return 0 <= seconds < LEAST_KEEP_ALIVE_S
+
+
+def _note_cold(item: SlicePlan) -> str:
+    """Whether nothing is in the memory of a slice that lets models go: then nothing stays there. One
+    that loads by itself may be about to."""
+    if not _lets_go(item) or item.preload:
+        return ""
+    ps = f"{CURL} --max-time 10 {item.url}/api/ps"
+    return (
+        f"""case $({ps} 2>/dev/null) in *'"models":[]'*) : >{FOLDER}/{item.name}.cold ;; esac\n"""
+    )
+
+
+def _as_before(plan: HostPlan) -> str:
+    """Models that were kept longer to be looked at go when they were planned to, or at once where they
+    were not there before."""
+    return "".join(map(_let_go, filter(_lets_go, _busy(plan))))
+
+
+def _let_go(item: SlicePlan) -> str:
+    planned = item.environment["OLLAMA_KEEP_ALIVE"]
+    # A number without a unit is one: as text it would be refused.
+    kept = planned if planned.isdigit() else json.dumps(planned)
+    model, file = json.dumps(item.models[0]), f"{FOLDER}/{item.name}"
+    post = f"{CURL} --max-time 10 {item.url}/api"
+    return f"""[ -e {file}.cold ] && kept=0 || kept='{kept}'
+case $(cat {file} 2>/dev/null) in
+*'"done":true'*) {post}/generate -d '{{"model": {model}, "keep_alive": '"$kept"'}}' ;;
+*'"embeddings"'*) {post}/embed -d '{{"model": {model}, "input": "", "keep_alive": '"$kept"'}}' ;;
+esac >/dev/null 2>&1
+"""

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ollama_fleet.checks import locks, requests, warm, weights
+from ollama_fleet.checks import discovery, locks, requests, warm, weights
 from ollama_fleet.checks.floor import speed_floor
 from ollama_fleet.checks.model import Check, CheckResult, Subject
-from ollama_fleet.checks.requests import document, documents, generations
+from ollama_fleet.checks.requests import documents, generations
 from ollama_fleet.planner.plan import BoundSlice
+from ollama_fleet.questions import json_object
 from ollama_fleet.store import parse_name
 
 
@@ -48,12 +49,14 @@ def _models(subject: Subject, item: BoundSlice, tags: dict[str, Any]) -> CheckRe
 
 
 def _inference(subject: Subject) -> Iterator[CheckResult]:
+    if "generations" not in subject.answers:  # a quick verification asks for none
+        return
     answers = generations(subject.text("generations"))
     for item in subject.slices:
         if not item.plan.models:
             continue
         raw = answers.get(item.plan.name, "")
-        answer = document(raw)
+        answer = json_object(raw)
         embedded = bool(answer.get("embeddings"))
         # A model that thinks may not have come to its answer within the few tokens that are asked.
         words = str(answer.get("response") or answer.get("thinking") or "")
@@ -93,5 +96,8 @@ CHECKS = (
     Check("api", _api, requests.generation_questions),
     warm.CHECK,
     Check("inference", _inference),
+    discovery.CHECK,
     weights.CHECK,
 )
+# Asked after all that needs what others kept.
+TIDY = Check("tidy", lambda subject: (), requests.tidy_questions)

@@ -1,15 +1,13 @@
-"""The slices' units: running and enabled, with the planned environment in the live process, and the
-kernel letting each open its own GPUs and no other."""
+"""The slices' units: running and enabled, not started again and again, with the planned environment in the
+live process and the sandbox in force."""
 
 import re
 from collections.abc import Iterator
 
 from ollama_fleet.checks.model import Check, CheckResult, Subject
-from ollama_fleet.checks.requests import FOLDER
-from ollama_fleet.checks.warm import TABLE as WARM_TABLE
-from ollama_fleet.mig.instances import MigInstance
+from ollama_fleet.checks.shown_units import TABLE, show_units
 from ollama_fleet.mig.layout import DROP_IN, DROP_INS
-from ollama_fleet.planner.plan import BoundSlice, HostPlan
+from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.warm import DROP_IN as WARM_DROP_IN
 
 STOCK = "ollama.service"
@@ -33,28 +31,16 @@ HARDENING = {
     "CapabilityBoundingSet": "",
     "User": "ollama",
 }
-# Unit, main process and control group of each, one per line, as `units` found them: systemctl is dear.
-TABLE = f"{FOLDER}/units"
-PROPERTIES = ("Id", "ActiveState", "UnitFileState", "MainPID", "ControlGroup", "DropInPaths")
+PROPERTIES = (
+    *("Id", "ActiveState", "UnitFileState", "MainPID", "ControlGroup", "DropInPaths", "NRestarts"),
+)
+# One crash happens; this many since somebody started it are a pattern.
+OFTEN = 3
 
 
 def unit_questions(plan: HostPlan) -> dict[str, str]:
-    """State of every unit; what later questions need of it is kept in TABLE and WARM_TABLE."""
-    warm = [item.warm_unit for item in plan.slices if item.preload]
-    units = " ".join((*(item.unit for item in plan.slices), STOCK, *warm))
-    properties = ",".join((*PROPERTIES, *HARDENING))
-    return {
-        "units": f"""systemctl show -p {properties} {units} | awk -F= -v table={TABLE} -v warm={WARM_TABLE} '
-    function keep() {{
-        if (!("Id" in of)) return
-        if (of["Id"] !~ /^ollama-warm-/) print of["Id"], of["MainPID"], of["ControlGroup"] >table
-        else if (of["ActiveState"] != "inactive") print of["Id"] >warm
-    }}
-    NF == 0 {{ keep(); split("", of) }}
-    NF > 0 {{ of[$1] = $2 }}
-    {{ print }}
-    END {{ keep() }}'"""
-    }
+    """State of every unit; what later questions need of it is kept."""
+    return {"units": show_units(plan, STOCK, (*PROPERTIES, *HARDENING))}
 
 
 def unit_states(subject: Subject) -> dict[str, dict[str, str]]:
@@ -86,6 +72,24 @@ def _active(subject: Subject) -> Iterator[CheckResult]:
         found=stock.get("ActiveState", "inactive"),
         remedy=f"deploy again, or `systemctl disable --now {STOCK}`: it would take every GPU",
     )
+
+
+def _restarts(subject: Subject) -> Iterator[CheckResult]:
+    """How often systemd had to start it since somebody did."""
+    states = unit_states(subject)
+    for item in subject.slices:
+        count = states.get(item.plan.unit, {}).get("NRestarts", "")
+        if not count.isdigit():
+            continue  # an older systemd does not count
+        yield subject.result(
+            item.plan.name,
+            "restarts",
+            good=int(count) < OFTEN,
+            expected=f"fewer than {OFTEN} by systemd since it was started",
+            found=f"{count} by systemd since it was started",
+            remedy=f"`journalctl -u {item.plan.unit}` says why it ended; `systemctl restart` counts anew",
+            warns=True,
+        )
 
 
 def _environment_questions(plan: HostPlan) -> dict[str, str]:
@@ -137,71 +141,6 @@ def _pairs(values: dict[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-# A shell joins one slice's control group after the other and opens each GPU's node and the node of each
-# right to a MIG instance: the kernel applies the slice's own device list to it. GPUs O_RDWR and rights
-# O_RDONLY, as CUDA opens them; only the opening matters. `command` keeps a refused redirection from
-# ending the shell.
-_OPEN = f"""
-root=/sys/fs/cgroup
-[ -f $root/cgroup.controllers ] || root=$root/devices
-sh -c 'while read -r unit pid group; do
-    [ -n "$group" ] && [ "$unit" != {STOCK} ] && echo $$ >"$1$group/cgroup.procs" || continue
-    for node in /dev/nvidia[0-9]*; do
-        command : <>"$node" && echo "$unit open $node" || echo "$unit refused $node"
-    done
-    for node in /dev/nvidia-caps/nvidia-cap[0-9]*; do
-        [ -e "$node" ] || continue
-        command : <"$node" && echo "$unit open $node" || echo "$unit refused $node"
-    done
-done <"$0"' {TABLE} "$root" 2>/dev/null
-"""
-_RIGHTS = "grep -H DeviceFileMinor /proc/driver/nvidia/capabilities/gpu*/mig/gi*/access \\\n" + (
-    "    /proc/driver/nvidia/capabilities/gpu*/mig/gi*/ci*/access"
-)
-
-
-def _isolation_questions(plan: HostPlan) -> dict[str, str]:
-    asked = {"devices": _OPEN} if plan.slices else {}
-    return {**asked, **({"rights": _RIGHTS} if plan.mig else {})}
-
-
-def _isolation(subject: Subject) -> Iterator[CheckResult]:
-    rows = [line.split() for line in subject.text("devices").splitlines()]
-    for item in subject.slices:
-        opened = sorted(row[2] for row in rows if row[:2] == [item.plan.unit, "open"])
-        own = _own_nodes(subject, item)
-        yield subject.result(
-            item.plan.name,
-            "isolation",
-            good=opened == own,
-            expected=f"may open {', '.join(own)} only",
-            found=f"may open {', '.join(opened) or 'none'}",
-            remedy=f"see `systemctl show -p DevicePolicy,DeviceAllow {item.plan.unit}`; deploy again",
-        )
-
-
-def _own_nodes(subject: Subject, item: BoundSlice) -> list[str]:
-    """Its GPUs' nodes, and those of the rights to its instance, by the driver's own numbers."""
-    minors = [node.removeprefix("/dev/nvidia") for node in item.devices]
-    gpus = [f"/dev/nvidia{minor}" for minor in minors if minor.isdigit()]
-    made = _instance(subject, item)
-    if not made:
-        return sorted(gpus)
-    gi = f"gpu{minors[-1]}/mig/gi{made.gi}"
-    found = re.findall(
-        rf"capabilities/{gi}(/ci{made.ci})?/access:DeviceFileMinor:\s*(\d+)", subject.text("rights")
-    )
-    return sorted([*gpus, *(f"/dev/nvidia-caps/nvidia-cap{number}" for _, number in found)])
-
-
-def _instance(subject: Subject, item: BoundSlice) -> MigInstance | None:
-    seat = item.seat
-    if not seat:
-        return None
-    gpus = [gpu for gpu in subject.hardware.gpus if gpu.pci_bus_id == seat.address]
-    return subject.hardware.mig_of(gpus[0]).instance(seat.profile, seat.nth) if gpus else None
-
-
 def _differs(found: str | None, wanted: str) -> bool:
     """systemd prints lists in any order, and not at all what it does not know."""
     return found is not None and sorted(found.split()) != sorted(wanted.split())
@@ -232,7 +171,7 @@ def _hardening(subject: Subject) -> Iterator[CheckResult]:
 
 CHECKS = (
     Check("unit", _active, unit_questions),
+    Check("restarts", _restarts),
     Check("hardening", _hardening),
     Check("environment", _environment, _environment_questions),
-    Check("isolation", _isolation, _isolation_questions),
 )

@@ -3,13 +3,13 @@
 What a model's own parameters say is read from the store: a num_ctx there overrules the slice's context.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ollama_fleet.checks.model import Check, CheckResult, Status, Subject
 from ollama_fleet.checks.requests import FOLDER, documents
 from ollama_fleet.planner.plan import BoundSlice, HostPlan, Preloaded, SlicePlan
+from ollama_fleet.questions import json_object
 from ollama_fleet.store import parse_name
 from ollama_fleet.warm import IDENTIFIER, InMemory, foreign, keeps_for_ever, read_memory
 
@@ -139,10 +139,7 @@ def _of_models(
 
 def _own_context(parameters: str) -> int | None:
     """num_ctx of a model's own parameters."""
-    try:
-        value = json.loads(parameters).get("num_ctx") if parameters else None
-    except (ValueError, AttributeError):
-        return None
+    value = json_object(parameters).get("num_ctx")
     return value if isinstance(value, int) else None
 
 

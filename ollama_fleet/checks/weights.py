@@ -8,15 +8,21 @@ most drivers leave out of that list, its report does.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ollama_fleet.checks import estimate
 from ollama_fleet.checks.model import Check, CheckResult, Subject
 from ollama_fleet.checks.requests import documents
-from ollama_fleet.hardware import GpuProcess, normal_bus_id, parse_processes
+from ollama_fleet.hardware.found import GpuProcess, normal_bus_id, parse_processes
 from ollama_fleet.planner.plan import BoundSlice
 
 # Weights that are resident in other than the slice's own GPUs, or in RAM, show as a gap between what
 # Ollama says lies on the GPU and what the driver says its processes hold there.
 LEAST_SHARE = 0.5
+OFF = (
+    "see `ollama-slice NAME ps` for what is loaded, `fleet plan` for the arithmetic: another quantisation "
+    "under the same name, or a second runner"
+)
 # A GPU instance: PCI address of its GPU and its id.
 Seat = tuple[str, int]
 
@@ -52,36 +58,60 @@ def read_instances(text: str) -> Instances:
     return Instances(used, seats)
 
 
-def _weights(subject: Subject) -> Iterator[CheckResult]:
+def held_by(subject: Subject, item: BoundSlice) -> tuple[Held, bool]:
+    """What a slice holds, and whether it has any process on a GPU."""
     processes = parse_processes(subject.text("apps"))
     owner = _owners(subject.text("owners"))
+    own = [process for process in processes if owner.get(process.pid) == item.plan.unit]
+    return (_on_instance(subject, item, own) if item.seat else _on_gpus(item, own)), bool(own)
+
+
+def _weights(subject: Subject) -> Iterator[CheckResult]:
     for item in subject.slices:
-        if not item.plan.models:
+        if not item.plan.models or _is_unasked(subject, item):
             continue
-        own = [process for process in processes if owner.get(process.pid) == item.plan.unit]
-        held = _on_instance(subject, item, own) if item.seat else _on_gpus(item, own)
-        yield _judged(subject, item, bool(own), held)
+        ps = documents(subject.text("api")).get(f"{item.plan.url}/api/ps", {})
+        yield _judged(subject, item, ps.get("models") or [])
 
 
-def _judged(subject: Subject, item: BoundSlice, runs: bool, held: Held) -> CheckResult:
-    answers = documents(subject.text("api"))
-    loaded = answers.get(f"{item.plan.url}/api/ps", {}).get("models") or []
+def _is_unasked(subject: Subject, item: BoundSlice) -> bool:
+    """Whether nothing is in its memory, and nobody has asked it for anything."""
+    ps = documents(subject.text("api")).get(f"{item.plan.url}/api/ps")
+    return "generations" not in subject.answers and ps is not None and not ps.get("models")
+
+
+def _judged(subject: Subject, item: BoundSlice, loaded: list[dict[str, Any]]) -> CheckResult:
+    held, runs = held_by(subject, item)
     size_mib = sum(int(model.get("size", 0)) for model in loaded) // 2**20
     on_gpu_mib = sum(int(model.get("size_vram", 0)) for model in loaded) // 2**20
-    amount = "an amount that the driver does not tell is" if held.mib is None else f"{held.mib} MiB"
-    found = f"{amount} held on {'its instance' if item.seat else 'its GPUs'}; "
-    found += f"Ollama says {on_gpu_mib} of {size_mib} MiB"
-    if held.strays:
-        found += f"; also on {', '.join(held.strays)}"
+    planned = estimate.planned_mib(subject, item, loaded)
+    off = bool(planned and held.mib and estimate.is_off(held.mib, planned, len(loaded)))
     enough = size_mib if held.mib is None else held.mib >= max(1, LEAST_SHARE * size_mib)
+    well = runs and not held.strays and on_gpu_mib == size_mib and bool(enough)
     return subject.result(
         item.plan.name,
         "weights on gpu",
-        good=runs and not held.strays and on_gpu_mib == size_mib and bool(enough),
-        expected=f"all of the model on {item.place}",
-        found=found,
-        remedy="smaller context, q8_0 cache, a smaller model or more GPUs; if it should fit, see "
-        f"`journalctl -u {item.plan.unit} | grep 'inference compute'`",
+        good=well and not off,
+        expected=f"all of the model on {item.place}"
+        + (f", {planned:.0f} MiB by the plan" if planned else ""),
+        found=_found(item, held, planned) + f"; Ollama says {on_gpu_mib} of {size_mib} MiB",
+        remedy=_remedy(item) if not well else OFF,
+        warns=well,
+    )
+
+
+def _found(item: BoundSlice, held: Held, planned: float | None) -> str:
+    amount = "an amount that the driver does not tell is" if held.mib is None else f"{held.mib} MiB"
+    found = f"{amount} held on {'its instance' if item.seat else 'its GPUs'}"
+    if held.mib and planned:
+        found += f", {estimate.difference(held.mib, planned)}"
+    return found + (f", also on {', '.join(held.strays)}" if held.strays else "")
+
+
+def _remedy(item: BoundSlice) -> str:
+    return (
+        "smaller context, q8_0 cache, a smaller model or more GPUs; if it should fit, see "
+        f"`journalctl -u {item.plan.unit} | grep 'inference compute'`"
     )
 
 

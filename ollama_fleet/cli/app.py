@@ -15,6 +15,7 @@ from ollama_fleet.cli import (
     export,
     fit,
     gpus,
+    hosts,
     key,
     lock,
     models,
@@ -24,7 +25,9 @@ from ollama_fleet.cli import (
     remove,
     schema,
     serve_bundle,
+    top,
     undrain,
+    verify,
 )
 from ollama_fleet.cli.ending import EXIT_CODES
 
@@ -32,6 +35,7 @@ from ollama_fleet.cli.ending import EXIT_CODES
 VERBS: dict[str, Callable[..., None]] = {
     "plan": plan.plan,
     "check": check.check,
+    "verify": verify.verify,
     "lock": lock.lock,
     "bundle": bundle.bundle,
     "serve-bundle": serve_bundle.serve_bundle,
@@ -43,6 +47,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "pin": pin.pin,
     "describe": describe.describe,
     "discover": discover.discover,
+    "hosts": hosts.hosts,
     "key add": key.add,
     "key list": key.list_,
     "key revoke": key.revoke,
@@ -50,6 +55,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "remove": remove.remove,
     "drain": drain.drain,
     "undrain": undrain.undrain,
+    "top": top.top,
     "schema": schema.schema,
     "docs": docs.docs,
 }

@@ -2,9 +2,11 @@
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,20 @@ def deploy_words(script: Path, limit: Sequence[str], data: Sequence[str]) -> lis
 def as_typed(words: Sequence[str]) -> str:
     """The same as a person types it, in the project's folder."""
     return shlex.join([".venv/bin/pyinfra", *words])
+
+
+@contextmanager
+def ending_as_interrupted() -> Iterator[None]:
+    """Within it a SIGTERM, as CI sends it when time is up, is a KeyboardInterrupt."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_pyinfra(words: Sequence[str]) -> tuple[int, dict[str, Any]]:

@@ -66,7 +66,7 @@ def _show(address: str, tag: str) -> dict[str, Any]:
             value = jsonlib.loads(answer.read(MOST_BYTES))
     except urllib.error.HTTPError as error:
         raise HostError(f"{address}: {error.code} for {tag}; see `ollama list` there") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HostError(f"{address} gives no answer ({error}); is it an Ollama server?") from None
     return value if isinstance(value, dict) else {}
 

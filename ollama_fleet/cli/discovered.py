@@ -12,10 +12,10 @@ from typing import Any
 from ollama_fleet.catalogue import Gpu as Card
 from ollama_fleet.catalogue import UnknownGpu, find_gpu
 from ollama_fleet.cli.ask_host import Login
-from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.hardware.found import Gpu, Hardware
 from ollama_fleet.preflight import SMI_TROUBLE
 from ollama_fleet.recommend import Place, make_wish, recommend
-from ollama_fleet.spec_known import short_gpu_name
+from ollama_fleet.spec.known import short_gpu_name
 
 SUGGESTED_CONTEXT = 8192
 # Bandwidth of a card that is in no table, low so that no estimate promises too much.

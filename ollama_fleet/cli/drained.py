@@ -17,7 +17,7 @@ from ollama_fleet.cli.ending import WELL, BadOptionError, HostError
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.plan import HostPlan
-    from ollama_fleet.spec import Fleet
+    from ollama_fleet.spec.fleet import Fleet
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-WELL, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
+WELL, FAILED, BAD_INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = {
     WELL: "well",
     FAILED: "a host could not be asked, or a check failed",
     BAD_INPUT: "bad input: a file, an option, an unknown model or GPU",
     REFUSED: "refused by the arithmetic: it does not fit",
+    INTERRUPTED: "interrupted",
 }
 
 JsonOption = Annotated[
@@ -48,7 +49,9 @@ def fail(what: str, code: int, as_json: bool, nearest: tuple[str, ...] = ()) -> 
     if as_json:
         print_json({"error": what, "nearest": list(nearest), "exit_code": code})
     else:
-        print(what, file=sys.stderr)
+        from ollama_fleet.report.text import fit
+
+        print(fit(what), file=sys.stderr)  # names in it may be anybody's
     return typer.Exit(code)
 
 

@@ -149,7 +149,7 @@ def _served(models: str | None, gateways: "Gateways") -> list[str] | None:
     """The models that a key may call. Raises UnknownName for one that the fleet does not serve."""
     from ollama_fleet.catalogue import UnknownName
     from ollama_fleet.cli.key_gateways import nearest
-    from ollama_fleet.spec_known import full_model_name
+    from ollama_fleet.spec.known import full_model_name
 
     if models is None:
         return None

@@ -8,14 +8,20 @@ from typing import Any
 
 import typer
 
-from ollama_fleet.cli.deploying import as_typed, deploy_words, run_pyinfra, script_of
-from ollama_fleet.cli.ending import FAILED, WELL, BadOptionError, fail, print_json
+from ollama_fleet.cli.deploying import (
+    as_typed,
+    deploy_words,
+    ending_as_interrupted,
+    run_pyinfra,
+    script_of,
+)
+from ollama_fleet.cli.ending import FAILED, INTERRUPTED, WELL, BadOptionError, fail, print_json
 from ollama_fleet.kept_plan import read_kept
 from ollama_fleet.keys.kept import keys_path_of, read_keys
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import gateways_of
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 
 # Of a deploy: the keys alone.
 KEYS_ONLY = "gateway_part=keys"
@@ -87,7 +93,12 @@ def bring(
         _print_json(gateways, said, False, as_json)
         return
     words = deploy_words(gateways.script, gateways.machines, [KEYS_ONLY])
-    code, _ = run_pyinfra([*words, "-y"])
+    try:
+        with ending_as_interrupted():
+            code, _ = run_pyinfra([*words, "-y"])
+    except KeyboardInterrupt:
+        # A new key is shown this once, and is in the file already.
+        code = INTERRUPTED
     if code == WELL:
         typer.echo(f"told to {where}", err=True)
         _print_json(gateways, said, True, as_json)
@@ -96,11 +107,12 @@ def bring(
         f"{gateways.file} is changed, but not every gateway was told (see above): {untold}. "
         f"Tell them: {as_typed(words)}"
     )
+    code = code if code == INTERRUPTED else FAILED
     if not as_json:
-        raise fail(what, FAILED, as_json=False)
-    ended = {"error": what, "nearest": [], "exit_code": FAILED}
+        raise fail(what, code, as_json=False)
+    ended = {"error": what, "nearest": [], "exit_code": code}
     _print_json(gateways, said | ended, False, as_json)
-    raise typer.Exit(FAILED)
+    raise typer.Exit(code)
 
 
 def _print_json(gateways: Gateways, said: dict[str, Any], deployed: bool, as_json: bool) -> None:

@@ -106,7 +106,7 @@ def _named(path: Path) -> "Named":
 
 def _asked(models: Sequence[str], named: Sequence[str], update: bool) -> set[str]:
     """Which locked models to take anew."""
-    from ollama_fleet.spec_known import full_model_name
+    from ollama_fleet.spec.known import full_model_name
 
     if models and not update:
         raise BadOptionError(f"what about {', '.join(models)}? Only --update takes models")

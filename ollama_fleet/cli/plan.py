@@ -10,12 +10,12 @@ import typer
 from ollama_fleet.cli.ending import REFUSED, BadOptionError, JsonOption, answering, print_json
 
 if TYPE_CHECKING:
-    from ollama_fleet.hardware import Hardware
+    from ollama_fleet.hardware.found import Hardware
     from ollama_fleet.planner.fleet import FleetPlan
     from ollama_fleet.planner.gateway import GatewayPlan
     from ollama_fleet.planner.plan import HostPlan
     from ollama_fleet.sizing import HostNeeds
-    from ollama_fleet.spec import Fleet
+    from ollama_fleet.spec.fleet import Fleet
 
     Gateways = tuple[list[GatewayPlan], list[GatewayPlan]]
 
@@ -161,7 +161,7 @@ def _needs(fleet: "Fleet", plans: "dict[str, HostPlan]") -> "dict[str, HostNeeds
     """What each host needs beside its GPUs, where all of its models are known."""
     from ollama_fleet.catalogue import UnknownModel
     from ollama_fleet.sizing import host_needs
-    from ollama_fleet.spec_known import known_to
+    from ollama_fleet.spec.known import known_to
 
     known, needs = known_to(fleet), {}
     for name, planned in plans.items():

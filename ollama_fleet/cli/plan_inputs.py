@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from ollama_fleet.cli.ending import BadOptionError
-from ollama_fleet.hardware import Gpu, Hardware
-from ollama_fleet.mig.instances import MigGpu
+from ollama_fleet.hardware.found import Gpu, Hardware
+from ollama_fleet.hardware.instances import MigGpu
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.previous import Previous

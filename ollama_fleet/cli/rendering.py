@@ -12,14 +12,14 @@ from typing import Any
 
 from ollama_fleet.cli.ending import BadOptionError
 from ollama_fleet.convergence import MANIFEST, manifest_of
-from ollama_fleet.hardware import Gpu, Hardware, normal_bus_id
+from ollama_fleet.hardware.found import Gpu, Hardware, normal_bus_id
 from ollama_fleet.inventory import ollama_settings
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import HostPlan, Release
 from ollama_fleet.problems import InputError
 from ollama_fleet.release.wanted import pinned_sums
 from ollama_fleet.render import render_host
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.templating import TEMPLATES
 
 DEFAULTS = TEMPLATES.parent / "group_data" / "all.py"

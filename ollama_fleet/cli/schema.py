@@ -1,4 +1,4 @@
-"""`fleet schema`: what an inventory may say, for editors and for people."""
+"""`fleet schema`: what an inventory may say, for editors and for people; what `fleet verify --json` says."""
 
 from typing import Annotated, Any
 
@@ -10,13 +10,21 @@ from ollama_fleet.cli.ending import BadOptionError, answering, print_json
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="A page to read.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The schema itself, as without it.")] = False,
+    verification: Annotated[
+        bool, typer.Option("--verification", help="That of what `fleet verify --json` prints.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of an inventory file, for editors that complete and check YAML."""
     with answering(json):
-        from ollama_fleet.spec import fleet_schema
+        from ollama_fleet.spec.fleet import fleet_schema
 
-        if markdown and json:
-            raise BadOptionError("--markdown or --json, not both")
+        if markdown and (json or verification):
+            raise BadOptionError("--markdown alone, or the schema itself")
+        if verification:
+            from ollama_fleet.report.verification_json import verification_schema
+
+            print_json(verification_schema())
+            return
         document = fleet_schema()
         if markdown:
             print(reference_page(document))

@@ -75,7 +75,7 @@ def _parse(text: str) -> tuple[dict[str, Any], bool]:
     plain = _LENIENT.sub(_blanked, text.removeprefix(BOM))
     try:
         found = json.loads(plain)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadDaemonJsonError(_where(text, error)) from None
     if not isinstance(found, dict):
         raise BadDaemonJsonError(f"it holds {_kind(found)}, not an object")
@@ -89,7 +89,7 @@ def _blanked(match: re.Match[str]) -> str:
     return re.sub(r"[^\n]", " ", match.group())
 
 
-def _where(text: str, error: ValueError) -> str:
+def _where(text: str, error: Exception) -> str:
     if not isinstance(error, json.JSONDecodeError):
         return str(error)
     lines = text.splitlines()

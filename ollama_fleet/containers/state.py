@@ -3,7 +3,6 @@
 Everything in one exec; nothing here starts a daemon that does not run.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import Any
 
 from ollama_fleet.containers import cdi, packages, probe, sources
 from ollama_fleet.containers.containerd import parse_version
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, parse_loaded_driver, parse_pci
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, parse_loaded_driver, parse_pci
 from ollama_fleet.planner.plan import HostPlan
-from ollama_fleet.questions import Answer, Answers
+from ollama_fleet.questions import Answer, Answers, json_object
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
@@ -204,11 +203,7 @@ def _docker(answers: Answers, versions: Mapping[str, tuple[int, ...]]) -> Docker
 def _json(answer: Answer) -> dict[str, Any]:
     """The object in an answer; warnings may stand before it."""
     found = re.search(r"^\{.*\}$", answer.text, re.M) if answer.code == 0 else None
-    try:
-        value = json.loads(found.group()) if found else {}
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    return json_object(found.group()) if found else {}
 
 
 def _file(answer: Answer, path: str) -> ConfigFile:

@@ -55,7 +55,7 @@ def _functions_of(decision: Decision, plan: HostPlan, state: State) -> list[str]
     if distribution:
         libraries += [f"{distribution.packager}.sh", "enroll.sh"]
     work = _packages_of(decision.target, distribution, state) if distribution else []
-    serving = serving_rows(plan, state) if _unloads(decision) else ""
+    serving = serving_rows(plan) if _unloads(decision) else ""
     return [
         _variables(decision, plan, state),
         *(map(_library, [*libraries, "change.sh"])),
@@ -100,6 +100,7 @@ def _variables(decision: Decision, plan: HostPlan, state: State) -> str:
         "BLACKLIST": files.BLACKLIST,
         "PERSISTENCE": files.PERSISTENCE,
         "KEPT": files.KEPT,
+        "BRIDGES": " ".join(files.bridges_of(state.gpu_ids)),
         "STALE": " ".join(state.stale_lists),
     }
     if decision.distribution:
@@ -142,7 +143,6 @@ def _of_distribution(
         "HEADERS": "\n".join(distribution.headers_of_one).replace("$kernel", "%s"),
         "HEADERS_NEXT": " ".join(next_kernel),
         "KERNEL": _kernel_kind(distribution, state) or "kernel",
-        "BRIDGES": " ".join(files.bridges_of(state.gpu_ids)),
         "INITRAMFS": distribution.initramfs,
         "MOK": distribution.mok,
         "OPTIONAL": " ".join(fill(name, **words) for name in distribution.optional),

@@ -16,7 +16,7 @@ from ollama_fleet.driver.files import (
     OUR_FILES,
     PREFERENCES,
 )
-from ollama_fleet.hardware import HARDWARE_QUESTIONS
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS
 from ollama_fleet.planner.provision import DriverRequest
 from ollama_fleet.questions import Slow
 
@@ -154,9 +154,13 @@ done; true""",
     "driver.kept": f"[ ! -e {KEPT} ] || echo {KEPT}",
     "driver.slices": "systemctl list-units --plain --no-legend --state=active,activating "
     "'ollama-*.service' | while read -r unit rest; do case $unit in "
-    "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-fetch-* | ollama-warm-* | "
+    "ollama-devices.* | ollama-loader.* | ollama-scrub.* | ollama-selfcheck.* | "
+    "ollama-fetch-* | ollama-warm-* | "
     "ollama-gateway.* | ollama-balancer.* | ollama-hop.* | ollama-health.* | ollama-firewall.* | "
-    "ollama-address.* | ollama-address-check.*) ;; "
+    "ollama-watchdog.* | "
+    "ollama-address.* | ollama-address-check.* | ollama-metrics.* | ollama-metrics-door.* | "
+    "ollama-node-exporter.* | ollama-mtail.* | ollama-nginx-exporter.* | ollama-dcgm-exporter.* | "
+    "ollama-certificates.* | ollama-prometheus.* | ollama-monitor-door.*) ;; "
     'ollama-*) echo "$unit" ;; esac; done',
     "driver.free": "df -Pm /boot / /var 2>/dev/null; true",
 }

@@ -12,7 +12,12 @@ from ollama_fleet.driver.packages import (
     read_pinned,
     unlocked,
 )
-from ollama_fleet.hardware import DISPLAY_CLASSES, Hardware, parse_loaded_driver, read_hardware
+from ollama_fleet.hardware.found import (
+    DISPLAY_CLASSES,
+    Hardware,
+    parse_loaded_driver,
+    read_hardware,
+)
 from ollama_fleet.questions import Answers
 
 BRIDGE_CLASS = "0x0680"

@@ -10,10 +10,12 @@ from ollama_fleet.planner.plan import HostPlan, SlicePlan
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file to be written; `suffix` is where its name differs from the first one's."""
+    """A file to be written; `suffix` is where its name differs from the first one's. `name`: its path, of
+    those that are written into a folder."""
 
     text: str
     suffix: str = ""
+    name: str = ""
 
 
 class ExportError(ValueError):

@@ -6,8 +6,8 @@ the gateway may touch no address.
 
 from ollama_fleet.gateway import places
 from ollama_fleet.gateway.packages import KEEPALIVED
-from ollama_fleet.gateway.service import Service
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.services.service import Service
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
 
 # VRRP, for whoever opens a firewall; it is let in from the peers.

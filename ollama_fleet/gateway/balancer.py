@@ -60,6 +60,7 @@ def _configuration(plan: GatewayPlan, digest: str) -> str:
         wait_s=plan.wait_s,
         read_timeout_s=plan.read_timeout_s,
         slow_start_s=plan.slow_start_s,
+        metrics_port=plan.metrics_port,
     )
 
 

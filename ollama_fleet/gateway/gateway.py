@@ -6,8 +6,8 @@ from ollama_fleet.gateway.balancer import balancer_digest, balancer_file
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.nginx import nginx_digest, nginx_files, ports
 from ollama_fleet.gateway.packages import HAPROXY, NGINX
-from ollama_fleet.gateway.service import Service
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.services.service import Service
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
 
 # Requests that run when it stops may end.

@@ -1,13 +1,15 @@
-"""A host's part of the gateway: the nginx through which gateways reach its slices, and their health."""
+"""A host's part of the gateway: the nginx through which gateways reach its slices."""
 
 import hashlib
 
 from ollama_fleet.gateway import places
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.packages import NGINX
-from ollama_fleet.gateway.service import Service
-from ollama_fleet.planner.plan import TARGET, USER, HostPlan, SlicePlan
+from ollama_fleet.planner.plan import HostPlan
+from ollama_fleet.services.service import Service
 from ollama_fleet.templating import MARKER, UNIT_DIR, HostFile, render
+from ollama_fleet.watching import places as watching
+from ollama_fleet.watching.health import health_files
 
 # Requests that run when the hop stops may end.
 STOP_S = 60
@@ -31,7 +33,7 @@ def hop_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
         sysusers_file(),
         HostFile(places.HOP_CONF, configuration(plan, machine)),
         HostFile(f"{UNIT_DIR}/{places.HOP_UNIT}", _hop_unit()),
-        *_health_files(plan),
+        *health_files(plan),
     ]
 
 
@@ -67,7 +69,8 @@ def _configuration(plan: HostPlan, machine: Machine, digest: str) -> str:
         tls_dir=places.HOP_TLS,
         status_path=places.STATUS_PATH,
         health_path=places.HEALTH_PATH,
-        health_dir=places.HEALTH_DIR,
+        health_dir=watching.HEALTH_DIR,
+        quarantine_dir=watching.WATCHDOG_STATE,
         drained_now=places.DRAINED_NOW,
         drained_long=places.DRAINED_LONG,
         digest=digest,
@@ -95,48 +98,10 @@ def _hop_unit() -> str:
     )
 
 
-def _health_files(plan: HostPlan) -> list[HostFile]:
-    assert plan.hop
-    unit, hop = places.HEALTH_UNIT, plan.hop
-    script = render(
-        "gateway/ollama-health.sh.j2",
-        job=places.HEALTH_JOB,
-        slices_user=USER,
-        run_dir=places.HEALTH_DIR,
-        drained_now=places.DRAINED_NOW,
-        drained_long=places.DRAINED_LONG,
-        every_s=hop.every_s,
-        timeout_s=hop.timeout_s,
-        busy_timeout_s=hop.busy_timeout_s,
-    )
-    text = render(
-        "gateway/ollama-health.service.j2",
-        marker=MARKER,
-        target=TARGET,
-        user=places.USER,
-        script=places.HEALTH_SCRIPT,
-        directory=places.HEALTH_DIR.removeprefix("/run/"),
-    )
-    job = "".join(
-        f"{item.name} {item.port} {'ask' if _stays_in_memory(item) else '-'}\n"
-        for item in plan.slices
-    )
-    return [
-        HostFile(places.HEALTH_JOB, f"# {MARKER}.\n{job}", restarts=unit),
-        HostFile(places.HEALTH_SCRIPT, script, mode="0755", restarts=unit),
-        HostFile(f"{UNIT_DIR}/{unit}", text, restarts=unit),
-    ]
-
-
-def _stays_in_memory(item: SlicePlan) -> bool:
-    """Asking a slice that lets its models go would keep them."""
-    return item.environment["OLLAMA_KEEP_ALIVE"].startswith("-")
-
-
 def port_files(plan: HostPlan, machine: Machine) -> list[HostFile]:
     """Those of its files that say where slices listen; the hop's configuration is reloaded for it, the
     health watch started anew."""
-    ours = (places.HOP_CONF, places.HEALTH_JOB)
+    ours = (places.HOP_CONF, watching.HEALTH_JOB)
     return [file for file in hop_files(plan, machine) if file.path in ours]
 
 
@@ -154,8 +119,8 @@ def hop_services(plan: HostPlan, machine: Machine) -> list[Service]:
             f"http://localhost{places.STATUS_PATH}",
         ),
         Service(
-            places.HEALTH_UNIT,
+            watching.HEALTH_UNIT,
             configuration=(),
-            others=tuple(_health_files(plan)),
+            others=tuple(health_files(plan)),
         ),
     ]

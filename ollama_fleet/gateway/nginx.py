@@ -94,6 +94,7 @@ def _configuration(plan: GatewayPlan, machine: Machine, digest: str) -> str:
         unanswered=UNANSWERED,
         asked=ASKED,
         kept_s=KEPT_S + len(plan.upstreams) // SLICES_PER_S,
+        status_port=plan.metrics_port + 1 if plan.metrics_port else None,
         digest=digest,
     )
 

@@ -1,10 +1,5 @@
 """What the gateway's programs are called, and which packages bring them."""
 
-from collections.abc import Mapping
-
-from ollama_fleet.catalogue.distribution import words_of
-from ollama_fleet.questions import Answers
-
 NGINX, HAPROXY, KEEPALIVED = "/usr/sbin/nginx", "/usr/sbin/haproxy", "/usr/sbin/keepalived"
 MODULE = "ngx_http_js_module.so"
 MODULE_DIRS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
@@ -31,26 +26,3 @@ ADDRESS = {
     f"[ -x {KEEPALIVED} ]": {"apt": "keepalived", "dnf": "keepalived"},
     "command -v ip": {"apt": "iproute2", "dnf": "iproute"},
 }
-
-
-def missing_question(needed: Mapping[str, Mapping[str, str]]) -> str:
-    """Prints the packager, then a package per line that has to be installed."""
-    words = "|".join(words_of("dnf"))
-    lines = [
-        f"({test}) >/dev/null 2>&1 || case $packager in dnf) echo {names['dnf']} ;; "
-        f"*) echo {names['apt']} ;; esac"
-        for test, names in needed.items()
-    ]
-    return "\n".join(
-        [
-            f"packager=apt; ! grep -qE '^ID(_LIKE)?=.*({words})' /etc/os-release || packager=dnf",
-            "echo $packager",
-            *lines,
-        ]
-    )
-
-
-def read_missing(answers: Answers, name: str) -> tuple[str, tuple[str, ...]]:
-    """Packager, and the packages that are missing."""
-    packager, *packages = [*answers[name].lines, "apt"][:1] + answers[name].lines[1:]
-    return packager, tuple(packages)

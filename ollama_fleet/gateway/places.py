@@ -8,7 +8,6 @@ USER = "ollama-gateway"
 GATEWAY_UNIT = "ollama-gateway.service"
 BALANCER_UNIT = "ollama-balancer.service"
 HOP_UNIT = "ollama-hop.service"
-HEALTH_UNIT = "ollama-health.service"
 ADDRESS_UNIT = "ollama-address.service"
 ADDRESS_CHECK_UNIT = "ollama-address-check.service"
 
@@ -51,9 +50,6 @@ HOP_RUN_DIR = "/run/ollama-hop"
 HOP_SOCKET = f"{HOP_RUN_DIR}/hop.sock"
 # While it is there, gateways are told to keep no connections to the hop.
 HOP_LEAVING = f"{HOP_RUN_DIR}/leaving"
-HEALTH_SCRIPT = f"{PREFIX}/libexec/ollama-health"
-HEALTH_JOB = f"{HOP_DIR}/health"
-HEALTH_DIR = "/run/ollama-health"
 HEALTH_PATH = "/fleet/health"
 STATUS_PATH = "/fleet/configuration"
 
@@ -64,10 +60,7 @@ SYSUSERS = "/etc/sysusers.d/ollama-gateway.conf"
 LOGROTATE = "/etc/logrotate.d/ollama-gateway"
 
 # Files with our marker that the gateway's own steps write and compare.
-OF_HOP = (
-    *(f"{UNIT_DIR}/{unit}" for unit in (HOP_UNIT, HEALTH_UNIT)),
-    *(HOP_CONF, HEALTH_JOB, HEALTH_SCRIPT),
-)
+OF_HOP = (f"{UNIT_DIR}/{HOP_UNIT}", HOP_CONF)
 OF_GATEWAY = (
     *(f"{UNIT_DIR}/{unit}" for unit in (GATEWAY_UNIT, BALANCER_UNIT)),
     *(

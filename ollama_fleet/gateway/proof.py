@@ -19,15 +19,16 @@ WELL = "well"
 @dataclass(frozen=True)
 class Proof:
     """A gateway's answers: slice to its state in the balancer, slice to what a generation through the
-    balancer gave, and the status of a request without a key at the gateway's own address."""
+    balancer gave (None where none was asked for), and the status of a request without a key at the
+    gateway's own address."""
 
     states: dict[str, str]
-    answers: dict[str, str]
+    answers: dict[str, str] | None
     front: str
 
 
-def questions(plan: GatewayPlan) -> dict[str, str]:
-    """Everything that proves a gateway."""
+def questions(plan: GatewayPlan, settles_s: int = SETTLES_S) -> dict[str, str]:
+    """Everything that proves a gateway; slices that are down are waited for `settles_s`."""
     return {
         "gateway.states": f"""tries=0
 while :; do
@@ -35,7 +36,7 @@ while :; do
         awk -F, '$1 == "slices" && $2 != "BACKEND" {{ print $2, $18 }}')
     case $states in *DOWN*) ;; *) break ;; esac
     tries=$((tries + 1))
-    [ $tries -lt {SETTLES_S} ] || break
+    [ $tries -lt {settles_s} ] || break
     sleep 1
 done
 echo "$states\"""",
@@ -48,11 +49,12 @@ echo "$states\"""",
 
 def read_proof(answers: Answers) -> Proof:
     """Answers to `questions`."""
-    said = [line.partition(" ") for line in answers["gateway.answers"].lines]
+    asked = answers.get("gateway.answers")
+    said = [line.partition(" ") for line in asked.lines] if asked else []
     states = [line.partition(" ") for line in answers["gateway.states"].lines]
     return Proof(
         states={name: state for name, _, state in states},
-        answers={name: words for name, _, words in said},
+        answers={name: words for name, _, words in said} if asked else None,
         front=answers["gateway.front"].text.strip(),
     )
 

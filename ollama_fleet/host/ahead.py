@@ -16,6 +16,7 @@ from ollama_fleet.host import (
     driver,
     firewall,
     gateway,
+    metrics,
     mig,
     models,
     release,
@@ -23,8 +24,10 @@ from ollama_fleet.host import (
     warm,
 )
 from ollama_fleet.host.answers import ask
+from ollama_fleet.monitor.leftovers import questions as monitor_leftovers
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
+from ollama_fleet.watch_services import watch_questions
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,14 @@ def _driver_problems(plan: HostPlan, answers: Answers) -> list[str]:
     return driver.problems(plan, read_state(answers))
 
 
+def _metrics_asked(plan: HostPlan) -> Mapping[str, str]:
+    return certificates.metrics_asked(plan.monitoring)
+
+
+def _metrics_problems(plan: HostPlan, answers: Answers) -> list[str]:
+    return certificates.metrics_problems(plan.monitoring, answers)
+
+
 # In the order of deploy.py.
 STEPS = (
     Step(firewall.asked, firewall.problems),
@@ -47,11 +58,15 @@ STEPS = (
     Step(release.asked, release.problems),
     Step(gateway.asked),
     Step(gateway_leftovers),
+    Step(monitor_leftovers),
     Step(certificates.hop_asked, certificates.hop_problems),
     Step(mig.asked, mig.problems),
     Step(units.asked),
+    Step(watch_questions),
     Step(models.asked, models.problems),
     Step(warm.asked),
+    Step(metrics.asked),
+    Step(_metrics_asked, _metrics_problems),
 )
 
 

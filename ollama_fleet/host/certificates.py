@@ -10,12 +10,20 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
 from ollama_fleet.authority.folder import Authority, read_authority
-from ollama_fleet.authority.places import Place, gateway_places, hop_places
+from ollama_fleet.authority.places import (
+    Place,
+    gateway_places,
+    hop_places,
+    monitor_places,
+    monitoring_places,
+)
 from ollama_fleet.authority.state import Due, due, questions, read_found, strangers
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.issue import MISSING, Issue, given_pair
 from ollama_fleet.host.scripts import fail_host
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.planner.monitor import MonitorPlan
+from ollama_fleet.planner.monitoring import MonitoringPlan
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.problems import InputError
 from ollama_fleet.questions import Answers
@@ -29,6 +37,22 @@ def hop_asked(plan: HostPlan) -> dict[str, str]:
 def gateway_asked(plan: GatewayPlan) -> dict[str, str]:
     """What to ask a gateway's machine about its certificates."""
     return questions(gateway_places(plan))
+
+
+def monitor_asked(plan: MonitorPlan) -> dict[str, str]:
+    """What to ask a monitor's machine about its certificates."""
+    return questions(monitor_places(plan))
+
+
+def metrics_asked(shown: MonitoringPlan | None) -> dict[str, str]:
+    """What to ask a machine about its certificate for monitors; nothing where it shows nothing."""
+    return questions(monitoring_places(shown))
+
+
+def metrics_problems(shown: MonitoringPlan | None, answers: Answers) -> list[str]:
+    """Why it cannot be made, as `metrics_asked` tells before anything is changed."""
+    places = monitoring_places(shown)
+    return _problems(places, answers, Path(shown.authority)) if shown and places else []
 
 
 def hop_problems(plan: HostPlan, answers: Answers) -> list[str]:
@@ -79,6 +103,40 @@ def gateway_certificates(plan: GatewayPlan, ca_dir: str) -> Generator[Any, None,
         gateway_certificates(name="Certificates", plan=gateway, ca_dir=gateway.authority)
     """
     yield from _in_place(gateway_places(plan), Path(ca_dir))
+
+
+@operation()
+def monitor_certificates(plan: MonitorPlan, ca_dir: str) -> Generator[Any, None, None]:
+    """
+    Ensure that a monitor has the certificate by which machines let it look, and one for people.
+
+    + plan: what the monitor is to be
+    + ca_dir: folder of the fleet's authority, on this machine; made when it is needed
+
+    **Example:**
+
+    .. code:: python
+
+        monitor_certificates(name="Certificates", plan=monitor, ca_dir=monitor.authority)
+    """
+    yield from _in_place(monitor_places(plan), Path(ca_dir))
+
+
+@operation()
+def metrics_certificate(shown: MonitoringPlan, ca_dir: str) -> Generator[Any, None, None]:
+    """
+    Ensure that a machine has the certificate with which it shows its metrics, and knows the monitors'.
+
+    + shown: what the machine shows
+    + ca_dir: folder of the fleet's authority, on this machine; made when it is needed
+
+    **Example:**
+
+    .. code:: python
+
+        metrics_certificate(name="Certificate for monitors", shown=shown, ca_dir=shown.authority)
+    """
+    yield from _in_place(monitoring_places(shown), Path(ca_dir))
 
 
 def _in_place(places: Sequence[Place], folder: Path) -> Generator[Any, None, None]:

@@ -10,6 +10,7 @@ from ollama_fleet.host.scripts import change_script, put_file
 from ollama_fleet.mig.leftovers import remove_leftovers
 from ollama_fleet.planner.plan import DEVICES_UNIT
 from ollama_fleet.rollout.script import Change, rolling_steps
+from ollama_fleet.selfcheck import places as selfcheck
 from ollama_fleet.templating import UNIT_DIR, HostFile
 
 NOTHING_LEFT: Mapping[str, str] = {}
@@ -94,6 +95,9 @@ def remove(difference: Difference) -> list[str]:
         steps.append(f"rm -f {_words(announced)}")
     if difference.delete:
         steps.append(f"rm -f {_words(difference.delete)}")
+        if selfcheck.SCRIPT in difference.delete:
+            # Else the last look would be told for ever, where there is monitoring.
+            steps.append(f"rm -rf {selfcheck.METRICS} {selfcheck.KEPT_DIR} {selfcheck.RUN_DIR}")
         directories = {path.rpartition("/")[0] for path in difference.delete}
         droppins = sorted(path for path in directories if path.endswith(".d"))
         own = [path for path in droppins if path.startswith(f"{UNIT_DIR}/")]

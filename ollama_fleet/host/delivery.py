@@ -13,7 +13,6 @@ from ollama_fleet.host.memory import forget
 from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import Release
 from ollama_fleet.release import script
-from ollama_fleet.release.cache import DownloadError, cached_archive, path_in_cache
 from ollama_fleet.release.state import INCOMING
 
 LOST = (OSError, EOFError, SSHException, PyinfraError)
@@ -24,6 +23,8 @@ def archive_sent(release: Release, arch: str, digest: str) -> Generator[Any, Non
 
     It is fetched into this machine's cache first, once for all hosts, and lies in INCOMING in the end.
     """
+    from ollama_fleet.release.cache import path_in_cache  # brings an HTTP client: rarely wanted
+
     url, path = release.url(arch), str(path_in_cache(digest))
     yield FunctionCommand(_cache, (url, digest), {})
     if isinstance(host.connector, LocalConnector):
@@ -34,6 +35,8 @@ def archive_sent(release: Release, arch: str, digest: str) -> Generator[Any, Non
 
 
 def _cache(state: State, host: Host, url: str, digest: str) -> bool:
+    from ollama_fleet.release.cache import DownloadError, cached_archive
+
     try:
         cached_archive(url, digest, host.log)
     except DownloadError as error:

@@ -1,37 +1,33 @@
 """The gateway and each host's part of it: programs, services in force, and the proof."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api import FunctionCommand, operation
+from pyinfra.api import operation
 from pyinfra.api.state import StateStage
 
 from ollama_fleet.authority.acme import acme_questions
-from ollama_fleet.checks.certificates import judge_gateway_certificates
-from ollama_fleet.checks.gateway import judge_gateway
-from ollama_fleet.gateway import address, known_keys, prepare, proof
+from ollama_fleet.checks import own_machine
+from ollama_fleet.checks.gateway import gateway_questions, gateway_results
+from ollama_fleet.checks.outcome import HostOutcome
+from ollama_fleet.gateway import address, known_keys, prepare
 from ollama_fleet.gateway.gateway import common_files, gateway_services
 from ollama_fleet.gateway.hop import hop_services
-from ollama_fleet.gateway.machine import Machine
-from ollama_fleet.gateway.packages import MODULE, MODULE_DIRS
-from ollama_fleet.gateway.service import Service, Step, questions, read_found, service_steps
-from ollama_fleet.host import certificates
+from ollama_fleet.gateway.machine import MACHINE_QUESTIONS, Machine, machine_of
+from ollama_fleet.host import certificates, metrics
 from ollama_fleet.host.answers import ask, no_answer
-from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
+from ollama_fleet.host.own_machine import with_own
+from ollama_fleet.host.services import Commands, in_force, made_ready, refused
 from ollama_fleet.host.verification import conclude
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 from ollama_fleet.rollout import groups
 from ollama_fleet.rollout.ports import at_ports
+from ollama_fleet.services import ready
+from ollama_fleet.services.service import Service, questions, read_found, service_steps
 from ollama_fleet.templating import HostFile
-
-MACHINE_QUESTIONS = {
-    "gateway.ipv6": "[ -e /proc/net/if_inet6 ]",
-    "gateway.modules": f"for place in {' '.join(MODULE_DIRS)}; do "
-    f'[ ! -e "$place/{MODULE}" ] || echo "$place"; done',
-}
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
@@ -40,7 +36,7 @@ def asked(plan: HostPlan) -> dict[str, str]:
         return {}
     services = hop_services(plan, Machine())
     return {
-        **prepare.questions(prepare.HOP),
+        **ready.questions(prepare.HOP),
         **MACHINE_QUESTIONS,
         **groups.QUESTION,
         **questions("hop", services, []),
@@ -51,8 +47,8 @@ def gateway_asked(gateway: GatewayPlan) -> dict[str, str]:
     """What to ask a gateway's machine."""
     services = gateway_services(gateway, Machine())
     return {
-        **prepare.ROOT_QUESTIONS,
-        **prepare.questions(prepare.gateway_part(gateway)),
+        **ready.root_questions("gateway"),
+        **ready.questions(prepare.gateway_part(gateway)),
         **address.questions(gateway),
         **known_keys.questions(),
         **MACHINE_QUESTIONS,
@@ -73,7 +69,7 @@ def hop_ready(plan: HostPlan) -> Generator[Any, None, None]:
 
         hop_ready(name="Install what the hop needs", plan=plan)
     """
-    yield from _prepared(prepare.HOP, asked(plan), plan.provision.environment)
+    yield from made_ready(prepare.HOP, asked(plan), plan.provision.environment)
 
 
 @operation()
@@ -90,8 +86,8 @@ def gateway_ready(gateway: GatewayPlan) -> Generator[Any, None, None]:
         gateway_ready(name="Install what the gateway needs", gateway=gateway)
     """
     part = prepare.gateway_part(gateway)
-    later = [certificates.gateway_asked(gateway), acme_questions(gateway)]
-    yield from _prepared(part, gateway_asked(gateway), gateway.environment, later)
+    later = [certificates.gateway_asked(gateway), acme_questions(gateway), *metrics.own_asked()]
+    yield from made_ready(part, gateway_asked(gateway), gateway.environment, later)
 
 
 @operation()
@@ -140,8 +136,8 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    if refused := known_keys.locks_all_out(gateway, answers):
-        yield from _refused([refused])
+    if locked_out := known_keys.locks_all_out(gateway, answers):
+        yield from refused([locked_out])
         return
     if lost := known_keys.lost(gateway, answers):
         host.log_styled(known_keys.words(lost), fg="yellow")
@@ -152,30 +148,6 @@ def gateway_serves(gateway: GatewayPlan) -> Generator[Any, None, None]:
     yield from _serves("gateway", services, common_files(), answers, told, given_up)
 
 
-def _prepared(
-    part: prepare.Part,
-    wanted: dict[str, str],
-    environment: Any,
-    later: Sequence[Mapping[str, str]] = (),
-) -> Generator[Any, None, None]:
-    answers = ask(wanted, ahead=later)
-    if not wanted.keys() <= answers.keys():
-        yield no_answer()
-        return
-    if wrong := prepare.problems(answers):
-        yield from _refused(wrong)
-    elif steps := prepare.prepare_steps(part, prepare.read_prepared(part, answers)):
-        yield Script(change_script(_texts(steps), environment))
-    else:
-        host.noop("everything is there")
-
-
-def _refused(why: list[str]) -> Generator[Any, None, None]:
-    if host.state.current_stage == StateStage.Prepare:
-        fail_host(host.state, host, why)  # says it now: a dry run never gets to the failing
-    yield FunctionCommand(fail_host, (why,), {})
-
-
 def _serves(
     prefix: str,
     services: list[Service],
@@ -183,22 +155,9 @@ def _serves(
     answers: Answers,
     told: str,
     after: Sequence[str] = (),
-) -> Generator[Any, None, None]:
-    found = read_found(prefix, services, answers)
-    if steps := [*service_steps(services, files, found), *after]:
-        yield Script(change_script(_texts(steps)))
-    else:
-        host.noop(told)
-
-
-def _texts(steps: list[Step]) -> list[str]:
-    return [put_file(step) if isinstance(step, HostFile) else step for step in steps]
-
-
-def machine_of(answers: Answers) -> Machine:
-    """Answers to MACHINE_QUESTIONS."""
-    folders = [*answers["gateway.modules"].lines, MODULE_DIRS[0]]
-    return Machine(modules_dir=folders[0], has_ipv6=answers["gateway.ipv6"].code == 0)
+) -> Commands:
+    steps = service_steps(services, files, read_found(prefix, services, answers))
+    yield from in_force([*steps, *after], told)
 
 
 @operation()
@@ -234,13 +193,11 @@ def gateway_proved(gateway: GatewayPlan) -> Generator[Any, None, None]:
     if host.state.current_stage == StateStage.Prepare:
         host.noop("verified when the deploy has run")
         return
-    services = gateway_asked(gateway)
-    wanted = services | proof.questions(gateway) | certificates.gateway_asked(gateway)
+    wanted = with_own(gateway, gateway_questions(gateway) | metrics.own_proof_asked())
     answers = ask(wanted)
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    wished = gateway_services(gateway, machine_of(answers))
-    found = read_found("gateway", wished, answers)
-    results = judge_gateway(gateway, wished, found, proof.read_proof(answers))
-    yield from conclude([*results, *judge_gateway_certificates(gateway, answers)])
+    results = [*gateway_results(gateway, answers), *metrics.own_results(gateway, answers)]
+    results += own_machine.results(gateway, answers)
+    yield from conclude(HostOutcome(gateway.host, ("gateway",), tuple(results)))

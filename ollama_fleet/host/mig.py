@@ -9,7 +9,7 @@ from pyinfra.api.state import StateStage
 
 from ollama_fleet.containers.cdi import refresh_step
 from ollama_fleet.gpu_settings import read_settings, setting_problems, settings_questions
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.rolling import InTurn, needs_no_turn, turns_of
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file

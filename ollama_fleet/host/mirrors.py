@@ -7,8 +7,11 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
+from ollama_fleet.checks import own_machine
 from ollama_fleet.checks.mirror import judge_mirror
+from ollama_fleet.checks.outcome import HostOutcome
 from ollama_fleet.host.answers import ask, no_answer
+from ollama_fleet.host.own_machine import with_own
 from ollama_fleet.host.scripts import Script, change_script, fail_host, put_file
 from ollama_fleet.host.verification import conclude
 from ollama_fleet.mirrors.change import change_steps, problems
@@ -32,7 +35,7 @@ def mirror_serves(mirror: MirrorPlan) -> Generator[Any, None, None]:
 
         mirror_serves(name="Run the mirror", mirror=mirror)
     """
-    wanted = questions(mirror)
+    wanted = with_own(mirror, questions(mirror))  # where nothing is to do, the proof asks no more
     answers = ask(wanted)
     if not wanted.keys() <= answers.keys():
         yield no_answer()
@@ -66,9 +69,10 @@ def mirror_proved(mirror: MirrorPlan) -> Generator[Any, None, None]:
     if host.state.current_stage == StateStage.Prepare:
         host.noop("verified when the deploy has run")
         return
-    wanted = questions(mirror)
+    wanted = with_own(mirror, questions(mirror))
     answers = ask(wanted)
     if not wanted.keys() <= answers.keys():
         yield no_answer()
         return
-    yield from conclude(judge_mirror(mirror, read_state(answers)))
+    results = [*judge_mirror(mirror, read_state(answers)), *own_machine.results(mirror, answers)]
+    yield from conclude(HostOutcome(mirror.host, ("mirror",), tuple(results)))

@@ -22,7 +22,7 @@ from ollama_fleet.driver.decision import decide
 from ollama_fleet.driver.reboot import policy, reboot_reasons, refusal, unsafe
 from ollama_fleet.driver.state import State as DriverState
 from ollama_fleet.gpu_settings import ecc_waits, read_settings, wanted_settings
-from ollama_fleet.hardware import read_hardware
+from ollama_fleet.hardware.found import read_hardware
 from ollama_fleet.host import mig
 from ollama_fleet.host.answers import ask, forget, no_answer
 from ollama_fleet.host.driver_steps import driver_state, proof_commands

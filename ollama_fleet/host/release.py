@@ -13,7 +13,7 @@ from ollama_fleet.fetching import (
     start_step,
     wait_script,
 )
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, parse_pci
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, parse_pci
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.delivery import archive_sent
 from ollama_fleet.host.scripts import Script, change_script, put_file

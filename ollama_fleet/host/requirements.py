@@ -9,7 +9,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.operations import apt, dnf
 
 from ollama_fleet.claim import CLAIM_QUESTION, read_claim
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host import claims
 from ollama_fleet.host.ahead import ahead, objections
 from ollama_fleet.host.answers import ask, forget, no_answer

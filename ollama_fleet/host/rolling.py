@@ -16,10 +16,9 @@ from ollama_fleet.convergence import Difference
 from ollama_fleet.draining import MARKS_DIR, unmark
 from ollama_fleet.fetching import models_unit, wait_script
 from ollama_fleet.gateway.hop import port_files
-from ollama_fleet.gateway.machine import Machine
-from ollama_fleet.gateway.places import HEALTH_UNIT, HOP_UNIT
+from ollama_fleet.gateway.machine import MACHINE_QUESTIONS, Machine, machine_of
+from ollama_fleet.gateway.places import HOP_UNIT
 from ollama_fleet.host.converge import converge_script, rolling_script
-from ollama_fleet.host.gateway import MACHINE_QUESTIONS, machine_of
 from ollama_fleet.host.scripts import Script, fail_host, put_file
 from ollama_fleet.planner.plan import BoundSlice, HostPlan
 from ollama_fleet.planner.rollout import away_words
@@ -31,6 +30,7 @@ from ollama_fleet.rollout.ports import at_ports
 from ollama_fleet.rollout.proof import returned
 from ollama_fleet.rollout.script import Change
 from ollama_fleet.rollout.turns import Turns
+from ollama_fleet.watching.places import HEALTH_UNIT
 
 SLICES = "slices"
 MARKED = "rollout.marked"

@@ -13,8 +13,11 @@ from pyinfra.api import Host, State, StringCommand
 from ollama_fleet.claim import TAKE_CLAIM
 from ollama_fleet.host.claims import introduction
 from ollama_fleet.host.memory import forget
+from ollama_fleet.host.results import note_words
 from ollama_fleet.templating import MARKER, HostFile
 
+# Lines of a failed script that say why, at the end of the run.
+LAST_WORDS = 2
 NOTHING: Mapping[str, str] = {}
 
 # The whole script is one function, so that the shell has read all of it before it runs any: nothing
@@ -76,13 +79,17 @@ class Script(StringCommand):
     def execute(self, state: State, host: Host, connector_arguments: Any) -> Any:
         connector_arguments["_stdin"] = f"{introduction(host)}{self.text}"
         forget(host)
-        return host.run_shell_command(
+        good, output = host.run_shell_command(
             self, print_output=True, print_input=state.print_input, **connector_arguments
         )
+        if not good:
+            note_words(host.name, (output.stderr_lines or output.stdout_lines)[-LAST_WORDS:])
+        return good, output
 
 
 def fail_host(state: State, host: Host, messages: Sequence[str]) -> bool:
     """Print why and return False: pyinfra fails this host and goes on with the others."""
     for message in messages:
         host.log_styled(message, fg="red")
+    note_words(host.name, messages)
     return False

@@ -6,12 +6,14 @@ from typing import Any
 from pyinfra.api import Host
 from pyinfra.api.exceptions import PyinfraError
 
+from ollama_fleet.host.call_stack import show_as_module
 from ollama_fleet.host.transport import tune_connection
 from ollama_fleet.load import validate
 from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.gateway import GatewayPlan
 from ollama_fleet.planner.mirror import MirrorPlan
+from ollama_fleet.planner.monitor import MonitorPlan
 from ollama_fleet.planner.plan import HostPlan, Release, Removal
 from ollama_fleet.problems import InputError
 from ollama_fleet.release.wanted import ReleaseRefusedError, wanted_release
@@ -21,7 +23,7 @@ HOST_KEYS = (
     *("gpus", "reserved", "mig", "mig_parted", "gpu_settings", "neighbours"),
     *("slices", "wishes", "models", "downloads", "state", "remove"),
     *("driver", "container_toolkit", "container_runtime", "reboot", "proxy", "drain_timeout_s"),
-    "firewall",
+    *("firewall", "selfcheck", "watchdog"),
 )
 
 
@@ -36,12 +38,24 @@ def begin(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan |
     Raises BadInventoryError for all hosts.
     """
     tune_connection(host)
-    mirror, gateway = host.data.get("mirror_plan"), host.data.get("gateway_plan")
+    show_as_module(host.state.current_deploy_filename)
     if keys_alone(host):
-        return None, gateway, None
-    if (mirror or gateway) and not host.data.get("plan"):
+        return None, host.data.get("gateway_plan"), None
+    return what_it_is(host)
+
+
+def what_it_is(host: Host) -> tuple[MirrorPlan | None, GatewayPlan | None, HostPlan | None]:
+    """What the inventory says a machine is to be, the release filled in. Raises BadInventoryError."""
+    mirror, gateway = host.data.get("mirror_plan"), host.data.get("gateway_plan")
+    if (mirror or gateway or host.data.get("monitor_plan")) and not host.data.get("plan"):
         return mirror, gateway, None
     return mirror, gateway, _host_plan(host)
+
+
+def own_monitor(host: Host) -> MonitorPlan | None:
+    """What the machine is to be as a monitor; nothing where it is none, or where only keys are given."""
+    found: MonitorPlan | None = host.data.get("monitor_plan")
+    return None if keys_alone(host) else found
 
 
 def own_firewall(host: Host, plan: HostPlan | None) -> FirewallPlan | None:

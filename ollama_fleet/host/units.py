@@ -7,87 +7,47 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 
-from ollama_fleet.client import CLIENT, COMMAND, PROFILE, SLICE_COMMAND, SLICES_FILE
-from ollama_fleet.convergence import (
-    MANIFEST,
-    STOCK_UNIT,
-    FilesAndUnits,
-    UnitState,
-    compare,
-)
+from ollama_fleet import owned
+from ollama_fleet.convergence import STOCK_UNIT, FilesAndUnits, UnitState, compare
 from ollama_fleet.draining import PENDING_DIR
-from ollama_fleet.fetching import FETCH_SCRIPT, MODELS_JOB
-from ollama_fleet.firewall.rules import UNIT_FILE as FIREWALL_UNIT
-from ollama_fleet.gateway.places import OF_GATEWAY, OF_HOP, is_cared_for
-from ollama_fleet.hardware import HARDWARE_QUESTIONS, read_hardware
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS, read_hardware
 from ollama_fleet.host.answers import ask, no_answer
 from ollama_fleet.host.converge import converge_script
 from ollama_fleet.host.diffs import show_files
 from ollama_fleet.host.rolling import rolling_questions, slices_changed, turns_of
 from ollama_fleet.host.scripts import Script, fail_host
-from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers
-from ollama_fleet.mig.parted import PARTED_FILE
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, SCRUB_TIMER, USER, HostPlan
 from ollama_fleet.questions import Answers
-from ollama_fleet.render import DEVICES_SCRIPT, Rendered, render_host
-from ollama_fleet.templating import MARKER, UNIT_DIR
-from ollama_fleet.warm import SCRIPT as WARM_SCRIPT
+from ollama_fleet.render import render_host
+from ollama_fleet.selfcheck.places import TIMER as SELFCHECK_TIMER
 from ollama_fleet.warm import STATE_PROPERTIES
 
-OWNED = (
-    f"{UNIT_DIR}/ollama-*.service",
-    f"{UNIT_DIR}/ollama-*.service.d/*.conf",
-    f"{UNIT_DIR}/ollama.target",
-    f"{UNIT_DIR}/{SCRUB_TIMER}",
-    "/etc/sysusers.d/ollama.conf",
-    "/etc/tmpfiles.d/ollama.conf",
-    FETCH_SCRIPT,
-    MODELS_JOB,
-    DEVICES_SCRIPT,
-    GPUS_SCRIPT,
-    LAYOUT_FILE,
-    PARTED_FILE,
-    WARM_SCRIPT,
-    CLIENT,
-    PROFILE,
-    SLICE_COMMAND,
-    SLICES_FILE,
-    *(path for path in (*OF_HOP, *OF_GATEWAY) if not path.startswith(UNIT_DIR)),
-)
 UNIT_PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload"),
     *STATE_PROPERTIES,  # for the warming, which asks the same question
 )
-OTHER = "other"
-# Units with a step of their own.
-OF_OTHERS = (FIREWALL_UNIT,)
 
 
 def asked(plan: HostPlan) -> dict[str, str]:
     """What to ask a host about our files and units."""
     warm = [item.warm_unit for item in plan.slices if item.preload]
-    units = ("ollama.target", SCRUB_TIMER, *(item.unit for item in plan.slices), *warm)
+    timers = (SCRUB_TIMER, SELFCHECK_TIMER)
+    units = ("ollama.target", *timers, *(item.unit for item in plan.slices), *warm)
     paths = " ".join(path for path, _, _ in plan.directories)
-    owned = "\n".join(
+    folders = "\n".join(
         f"{owner} {mode.lstrip('0')} {path}" for path, mode, owner in plan.directories
     )
     return {
         **HARDWARE_QUESTIONS,
-        # What lies at COMMAND may be a large program: only its second line is read.
-        "files": f"""set -- $(grep -lsF '{MARKER}' {" ".join(OWNED)})
-{{ read -r line && read -r line; }} 2>/dev/null <{COMMAND} || line=
-case $line in *'{MARKER}'*) set -- "$@" {COMMAND} ;; esac
-[ $# -eq 0 ] || {{ stat -c '%a %n' "$@" && sha256sum "$@"; }}""",
+        **owned.QUESTIONS,
         "units": f"systemctl show -p {','.join(UNIT_PROPERTIES)} "
         f"{' '.join((*units, DEVICES_UNIT, LOADER_UNIT, STOCK_UNIT))}",
         "pending": f"ls {PENDING_DIR} 2>/dev/null; true",
         "account": f"getent passwd {USER} >/dev/null && [ \"$(stat -c '%U %a %n' "
-        f"{paths})\" = '{owned}' ]",
-        "manifest": f"cat {MANIFEST} 2>/dev/null; true",
+        f"{paths})\" = '{folders}' ]",
         **(rolling_questions(plan) if plan.hop else {}),
-        "command": f"[ ! -f {COMMAND} ] || [ -L {COMMAND} ] || echo {OTHER}",
         **LEFTOVER_QUESTION,
     }
 
@@ -95,19 +55,12 @@ case $line in *'{MARKER}'*) set -- "$@" {COMMAND} ;; esac
 def read_found(answers: Answers) -> FilesAndUnits:
     """Answers to `asked` (but for the hardware)."""
     return FilesAndUnits(
-        files=_files(answers["files"].lines),
+        files=owned.read_files(answers["files"].lines),
         units=_units(answers["units"].text),
         interrupted=frozenset(answers["pending"].lines),
         has_account=answers["account"].code == 0,
         manifest=answers["manifest"].text and answers["manifest"].text.rstrip("\n") + "\n",
     )
-
-
-def _files(lines: list[str]) -> dict[str, tuple[str, str]]:
-    """`644 /path` lines, then `<sha256>  /path` lines."""
-    rows = [line.split(maxsplit=1) for line in lines]
-    modes = {path: first for first, path in rows if len(first) != 64}
-    return {path: (modes[path], first) for first, path in rows if len(first) == 64}
 
 
 def _units(text: str) -> dict[str, UnitState]:
@@ -154,15 +107,10 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         return
     found, left = read_found(answers), leftovers(answers, bound)
     # Who was handed what is not its own starts anew, as if a run had not got so far.
-    ours = {
-        path: file
-        for path, file in found.files.items()
-        if path not in OF_OTHERS and not is_cared_for(plan, path)
-    }
+    ours = owned.of_slices(plan, found.files)
     found = replace(found, files=ours, interrupted=found.interrupted | left.keys())
     wanted = render_host(plan, bound, hardware)
-    if answers["command"].text == OTHER and COMMAND not in found.files:
-        wanted = _without_command(wanted)
+    wanted = owned.but_for_others(wanted, found.files, answers["command"].text)
     difference = compare(wanted, found)
     devices = plan.provision.driver.manage and any(
         gpu.persistence is False for gpu in hardware.gpus
@@ -177,8 +125,3 @@ def units_converged(plan: HostPlan) -> Generator[Any, None, None]:
         yield from commands
     else:
         host.noop(f"{len(plan.slices)} slices are as planned")
-
-
-def _without_command(wanted: Rendered) -> Rendered:
-    """A program that somebody else put there stays."""
-    return replace(wanted, files=tuple(file for file in wanted.files if file.path != COMMAND))

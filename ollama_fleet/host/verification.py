@@ -7,27 +7,24 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.state import StateStage
 
-from ollama_fleet.checks.model import CheckResult
-from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.checks.examine import examine
+from ollama_fleet.checks.outcome import HostOutcome
+from ollama_fleet.checks.registry import verification_questions
 from ollama_fleet.host.answers import HostAnswers, no_answer, recall
+from ollama_fleet.host.memory import was_changed
 from ollama_fleet.host.results import record
-from ollama_fleet.host.scripts import fail_host
+from ollama_fleet.host.scripts import Script, change_script, fail_host
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answer
+from ollama_fleet.report.closing import failure_lines
+from ollama_fleet.selfcheck.files import KEEP, is_wanted, keeps_what_was_proved
 
-# What is installed and loaded changes only when somebody changes it; a run that did asks again.
-LASTING = ("driver", "uvm", "minors", "containers packages")
-
-
-def failure_lines(result: CheckResult) -> list[str]:
-    """A check that is not well in words: where, what was expected and found, what to do."""
-    said = "failed" if result.failed else "is worth a look"
-    return [
-        f"{result.host} {result.subject}: {result.check} {said}",
-        f"  expected: {result.expected}",
-        f"  found:    {result.found}",
-        f"  do:       {result.remedy}",
-    ]
+# What is installed and loaded, and what lies in files, changes only when somebody changes it; a run that
+# did asks again.
+LASTING = (
+    *("driver", "uvm", "minors", "containers packages", "containers.own"),
+    *("owned.", "hop.", "firewall.", "gateway.", "watch.files"),
+)
 
 
 @operation()
@@ -57,12 +54,18 @@ def checks_hold(plan: HostPlan) -> Generator[Any, None, None]:
     if not asked.keys() <= answers.keys():
         yield no_answer()
         return
-    yield from conclude(judge(plan, answers))
+    found = examine(plan, answers)
+    yield from conclude(found)
+    holds = is_wanted(plan) and not any(result.failed for result in found.results)
+    # What the host shows now is what was proved; its own look compares with it from here on.
+    if holds and (was_changed(host) or not keeps_what_was_proved(answers)):
+        yield Script(change_script([KEEP]))
 
 
-def conclude(results: list[CheckResult]) -> Generator[Any, None, None]:
+def conclude(found: HostOutcome) -> Generator[Any, None, None]:
     """Note results, say warnings, and fail the host when anything failed."""
-    record(results)
+    record(found)
+    results = found.results
     for result in results:
         if result.status == "warning":
             host.log_styled("\n".join(failure_lines(result)), fg="yellow")

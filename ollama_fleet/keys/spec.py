@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field, StrictInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from ollama_fleet.planner.api_key import ApiKey
-from ollama_fleet.spec_known import full_model_name
-from ollama_fleet.spec_rules import rule_broken
-from ollama_fleet.spec_servers import Model, Name, Spec
+from ollama_fleet.spec.known import full_model_name
+from ollama_fleet.spec.rules import rule_broken
+from ollama_fleet.spec.servers import Model, Name, Spec
 
 VERSION = 1
 # Each is a zone of nginx's shared memory, and asked for with every request.

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ollama_fleet.gpu_settings import GpuState, setting_differences, setting_problems
-from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.hardware.found import Gpu, Hardware
+from ollama_fleet.hardware.instances import MigGpu
 from ollama_fleet.mig.found import RunningSlice, Use
-from ollama_fleet.mig.instances import MigGpu
 from ollama_fleet.mig.layout import cut_of, whole_gpus
 from ollama_fleet.planner.plan import DEVICES_UNIT, LOADER_UNIT, BoundSlice, HostPlan
 

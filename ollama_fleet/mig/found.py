@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ollama_fleet.hardware import APP_FIELDS, Hardware, parse_processes
+from ollama_fleet.hardware.found import APP_FIELDS, Hardware, parse_processes
 from ollama_fleet.planner.plan import WARM_UNITS, HostPlan
 from ollama_fleet.questions import Answers
 

@@ -11,7 +11,7 @@ The same plan and hardware give the same text. Pure.
 from collections.abc import Iterator, Sequence
 
 from ollama_fleet.gpu_settings import wanted_settings
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.bind import CannotBindError, cut_gpus
 from ollama_fleet.planner.plan import PREFIX, BoundSlice, HostPlan
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ollama_fleet.gpu_settings import GpuState
-from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.hardware.found import Gpu, Hardware
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.questions import Answers
 

@@ -38,7 +38,11 @@ done
 """
 # NVIDIA's own services that only watch GPUs, and so keep instances from being destroyed. They stop in this
 # order. A change of the driver stops these, too (templates/driver/running.sh).
-WATCHERS = ("nvidia-dcgm-exporter", "dcgm-exporter", "nvidia-dcgm", "dcgm", "nvsm", "nvsm-core")
+WATCHERS = (
+    # Ours ask it every few seconds.
+    *("ollama-metrics", "ollama-dcgm-exporter"),
+    *("nvidia-dcgm-exporter", "dcgm-exporter", "nvidia-dcgm", "dcgm", "nvsm", "nvsm-core"),
+)
 # Those that wait for their start; a run that was killed leaves it to the next one.
 STOPPED = "/run/ollama-fleet/watchers-stopped"
 _STOP_WATCHERS = """

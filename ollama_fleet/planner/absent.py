@@ -1,8 +1,8 @@
 """Hosts that are to be absent: they offer no room, and nothing of theirs is planned or checked."""
 
 from ollama_fleet.planner.plan import HostPlan, Removal
-from ollama_fleet.spec import Fleet, HostSpec
-from ollama_fleet.spec_rules import LOADER_PORT
+from ollama_fleet.spec.fleet import Fleet, HostSpec
+from ollama_fleet.spec.rules import LOADER_PORT
 
 
 def emptied(fleet: Fleet) -> Fleet:

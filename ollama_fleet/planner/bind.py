@@ -1,6 +1,6 @@
 """A plan meets a host: GPU selectors become UUIDs and device nodes, or the reason why not."""
 
-from ollama_fleet.hardware import Gpu, Hardware, normal_bus_id
+from ollama_fleet.hardware.found import Gpu, Hardware, normal_bus_id
 from ollama_fleet.planner.plan import BoundSlice, HostPlan, MigSeat, SlicePlan
 
 # Every CUDA process opens these besides its own GPU's node (Ollama facts: systemd sandbox).

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from ollama_fleet.planner.devices import Device, Kind, instance_kind
 from ollama_fleet.planner.windows import Groups, choose
-from ollama_fleet.spec import HostSpec
-from ollama_fleet.spec_known import layout_error
+from ollama_fleet.spec.fleet import HostSpec
+from ollama_fleet.spec.known import layout_error
 
 
 @dataclass

@@ -10,8 +10,8 @@ from ollama_fleet.planner.board import new_board
 from ollama_fleet.planner.demand import Demand, Option, demands_of, options_of
 from ollama_fleet.planner.hosts import written_host
 from ollama_fleet.planner.needs import Needs
-from ollama_fleet.spec import Fleet
-from ollama_fleet.spec_known import known_to
+from ollama_fleet.spec.fleet import Fleet
+from ollama_fleet.spec.known import known_to
 
 
 def fewest_gpus(fleet: Fleet) -> int:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ollama_fleet.spec_known import custom_of, full_model_name
+from ollama_fleet.spec.known import custom_of, full_model_name
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec import Fleet
-    from ollama_fleet.spec_custom import CustomModelSpec
+    from ollama_fleet.spec.custom import CustomModelSpec
+    from ollama_fleet.spec.fleet import Fleet
 
 Kind = Literal["file", "url", "host", "from"]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.known import full_model_name
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec import Fleet, HostSpec
+    from ollama_fleet.spec.fleet import Fleet, HostSpec
 
 STATE_DIR = "/var/lib/ollama"
 MODELS_DIR = f"{STATE_DIR}/models"

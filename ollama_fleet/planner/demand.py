@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ollama_fleet.planner.board import Board
 from ollama_fleet.planner.devices import Device, Kind
 from ollama_fleet.planner.needs import Needs, Seat, Settings
-from ollama_fleet.spec import Fleet, WishSpec
-from ollama_fleet.spec_known import Known, Place, all_wishes, full_model_name, is_gpu
+from ollama_fleet.spec.fleet import Fleet, WishSpec
+from ollama_fleet.spec.known import Known, Place, all_wishes, full_model_name, is_gpu
 
 
 @dataclass(frozen=True, eq=False)

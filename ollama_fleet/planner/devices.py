@@ -6,9 +6,9 @@ Pure; imports the catalogue, the spec and the hardware's values.
 from dataclasses import dataclass, field
 
 from ollama_fleet import catalogue
-from ollama_fleet.hardware import Gpu, Hardware, normal_bus_id
-from ollama_fleet.spec import HostSpec
-from ollama_fleet.spec_known import Known, short_gpu_name
+from ollama_fleet.hardware.found import Gpu, Hardware, normal_bus_id
+from ollama_fleet.spec.fleet import HostSpec
+from ollama_fleet.spec.known import Known, short_gpu_name
 
 # A GPU that is in no table: only its memory and compute capability are known.
 SLOWEST_GB_S = 100

@@ -13,8 +13,8 @@ from ollama_fleet.planner.memory import GpuMemory, ModelUse
 from ollama_fleet.planner.nearest import nearest
 from ollama_fleet.planner.needs import LOAD_SHARE, Load, Needs, Settings
 from ollama_fleet.planner.refusal import Refusal
-from ollama_fleet.spec import SliceSpec
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.fleet import SliceSpec
+from ollama_fleet.spec.known import full_model_name
 from ollama_fleet.vram import FIT_TARGET_MIB, EstimateError
 
 SPREAD = "OLLAMA_SCHED_SPREAD"

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from ollama_fleet.planner.gateway import machines_of
 from ollama_fleet.planner.mirror import mirrors_of
+from ollama_fleet.planner.monitoring import monitor_addresses, monitoring_of
 from ollama_fleet.planner.provision import Provision
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec import Fleet, GatewaySpec
-    from ollama_fleet.spec_firewall import FirewallSpec
+    from ollama_fleet.spec.firewall import FirewallSpec
+    from ollama_fleet.spec.fleet import Fleet, GatewaySpec
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+LOOPBACK_SOURCES = tuple(map(str, LOOPBACK))
 ANYWHERE: tuple[str, ...] = ()
 ACME_PORT = 80
 
@@ -81,7 +83,7 @@ def firewall_of(fleet: "Fleet", machine: str) -> FirewallPlan:
 
 def _spec(fleet: "Fleet", machine: str) -> "FirewallSpec | None":
     """What the machine says over what the fleet says; None where neither says anything."""
-    own = fleet.hosts.get(machine) or fleet.gateways.get(machine)
+    own = fleet.hosts.get(machine) or fleet.gateways.get(machine) or fleet.monitors.get(machine)
     said = own.firewall if own else None
     if fleet.firewall is None or said is None:
         return said or fleet.firewall
@@ -96,7 +98,8 @@ def _openings(
     """What the fleet itself needs of this machine. Mirrors and open gateways need no guarding."""
     gateway_from = tuple(spec.gateway_from) if spec else ANYWHERE
     found = [*_hop(fleet, machine), *_gateway(fleet, machine, gateway_from)]
-    return [*found, *_mirror(fleet, machine)] if closed else found
+    found += _metrics(fleet, machine)
+    return [*found, *_mirror(fleet, machine), *_monitor(fleet, machine)] if closed else found
 
 
 def _allowed(spec: "FirewallSpec | None", found: Sequence[Opening], mode: str) -> Iterator[Opening]:
@@ -138,6 +141,23 @@ def _mirror(fleet: "Fleet", machine: str) -> Iterator[Opening]:
     for mirror in mirrors_of(fleet).values():
         if mirror.host == machine:
             yield Opening(mirror.port, tuple(one for one in mirror.allow if not _is_loopback(one)))
+
+
+def _metrics(fleet: "Fleet", machine: str) -> Iterator[Opening]:
+    """What the machine shows, for monitors on other machines; nobody else gets there."""
+    known = machine in fleet.hosts or machine in fleet.gateways
+    shown = monitoring_of(fleet, machine) if known else None
+    if shown is None:
+        return
+    looks = tuple(address for at, address in monitor_addresses(fleet).values() if at != machine)
+    # Nobody's address is no address at all: where all monitors are here, none comes from outside.
+    yield Opening(shown.port, looks or LOOPBACK_SOURCES)
+
+
+def _monitor(fleet: "Fleet", machine: str) -> Iterator[Opening]:
+    for name, (at, _) in monitor_addresses(fleet).items():
+        if at == machine and not fleet.monitors[name].is_loopback:
+            yield Opening(fleet.monitors[name].port)
 
 
 def _is_loopback(source: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.absent import emptied
 from ollama_fleet.planner.attempt import Attempt, attempt
 from ollama_fleet.planner.board import HostBoard, new_board
@@ -27,9 +27,9 @@ from ollama_fleet.planner.rollout import with_rollout
 from ollama_fleet.planner.solver import fewest_bins, solver_is_there
 from ollama_fleet.planner.tight import packer
 from ollama_fleet.planner.why import wish_refusal
-from ollama_fleet.spec import Fleet, HostSpec
-from ollama_fleet.spec_gateway_ports import gateway_ports
-from ollama_fleet.spec_known import known_to
+from ollama_fleet.spec.fleet import Fleet, HostSpec
+from ollama_fleet.spec.known import known_to
+from ollama_fleet.spec.monitoring_ports import taken_ports
 
 SOLVER_S = 5.0
 NOTHING = Previous()
@@ -75,7 +75,7 @@ def plan_fleet(
     needs = Needs(known_to(fleet))
     found = hardware or {}
     written = [
-        written_host(name, spec, needs, found.get(name), gateway_ports(fleet, name))
+        written_host(name, spec, needs, found.get(name), taken_ports(fleet, name))
         for name, spec in fleet.hosts.items()
     ]
     boards = [host.board for host in written]

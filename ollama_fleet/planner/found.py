@@ -5,13 +5,13 @@ For preflight: the host has been asked, but nothing on it has been changed.
 
 from typing import cast
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.devices import gpus_of, position_of
 from ollama_fleet.planner.explicit import seat_slice, slice_refusal
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
-from ollama_fleet.spec import HostSpec, SliceSpec
-from ollama_fleet.spec_known import Known
+from ollama_fleet.spec.fleet import HostSpec, SliceSpec
+from ollama_fleet.spec.known import Known
 from ollama_fleet.vram import KvCache
 
 

@@ -12,10 +12,11 @@ from ollama_fleet.planner.api_key import ApiKey
 from ollama_fleet.planner.model_pools import ModelPool, parallel_of, pools_of
 from ollama_fleet.planner.provision import Provision
 from ollama_fleet.planner.virtual_address import VirtualAddress, virtual_addresses
+from ollama_fleet.spec.monitoring_ports import BALANCER, first_port
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.plan import HostPlan
-    from ollama_fleet.spec import Fleet, GatewaySpec
+    from ollama_fleet.spec.fleet import Fleet, GatewaySpec
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class GatewayPlan:
     `host` is the machine's name, for people, `on_host` whether that is one of the fleet's own hosts.
     It listens on `port` of the address `listen`, or of all. `keys` may call it where it `needs_key`, and
     those that are `revoked`, by name, no more.
+    `metrics_port`: where on loopback the balancer shows its metrics, and at the next port nginx, if at all.
     `environment`: what installing its packages sees. `authority`: folder of who signs certificates, on
     the deploying machine. Times are in seconds.
     """
@@ -81,6 +83,7 @@ class GatewayPlan:
     environment: Mapping[str, str] = field(default_factory=dict)
     authority: str = ""
     virtual_address: VirtualAddress | None = None
+    metrics_port: int | None = None
 
     def is_here(self, upstream: Upstream) -> bool:
         """Whether a slice is on the gateway's own machine."""
@@ -98,7 +101,7 @@ class GatewayPlan:
 
 @dataclass(frozen=True)
 class HopPlan:
-    """A host's part of the gateway: its nginx, through which gateways reach its slices, and its health.
+    """A host's part of the gateway: its nginx, through which gateways reach its slices.
 
     `listen_port` is None where every gateway is on this host; `gateways` are the names of the others.
     `authority`: folder of who signs certificates, on the deploying machine.
@@ -109,9 +112,6 @@ class HopPlan:
     listen_port: int | None
     gateways: tuple[str, ...]
     is_gateway: bool
-    every_s: int
-    timeout_s: int
-    busy_timeout_s: int
     read_timeout_s: int
     authority: str = ""
 
@@ -163,9 +163,6 @@ def hop_of(fleet: "Fleet", host: str) -> HopPlan | None:
         listen_port=spec.hop_port if others else None,
         gateways=others,
         is_gateway=len(others) < len(machines),
-        every_s=spec.health.every_s,
-        timeout_s=spec.health.timeout_s,
-        busy_timeout_s=spec.health.busy_timeout_s,
         read_timeout_s=spec.read_timeout_s,
     )
 
@@ -212,6 +209,7 @@ def _plan(
         upstreams=upstreams,
         pools=pools,
         environment=Provision(proxy=fleet.proxy).environment,
+        metrics_port=first + BALANCER if (first := first_port(fleet, host)) else None,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.absent import removal_of
 from ollama_fleet.planner.board import HostBoard, hidden_board, host_board
 from ollama_fleet.planner.custom import custom_models
@@ -15,16 +15,20 @@ from ollama_fleet.planner.firewall import FirewallPlan, firewall_of
 from ollama_fleet.planner.gateway import hop_of
 from ollama_fleet.planner.memory import GpuMemory
 from ollama_fleet.planner.mirror import mirror_url
+from ollama_fleet.planner.monitor import runs_monitor
+from ollama_fleet.planner.monitoring import monitoring_of
 from ollama_fleet.planner.needs import Needs
 from ollama_fleet.planner.place import wished_slices, written_slices
 from ollama_fleet.planner.plan import HostPlan, SlicePlan
 from ollama_fleet.planner.preload import held_models, placed_models, preload_note, with_preload
 from ollama_fleet.planner.provision import provision_of
 from ollama_fleet.planner.refusal import Refusal
-from ollama_fleet.spec import Fleet, HostSpec
-from ollama_fleet.spec_gateway_ports import gateway_ports
-from ollama_fleet.spec_known import Known
-from ollama_fleet.spec_rules import LOADER_PORT
+from ollama_fleet.planner.watching import watch_of
+from ollama_fleet.spec.fleet import Fleet, HostSpec
+from ollama_fleet.spec.known import Known
+from ollama_fleet.spec.monitoring_ports import taken_ports
+from ollama_fleet.spec.rules import LOADER_PORT
+from ollama_fleet.spec.selfcheck import selfcheck_min
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def host_plan(
                 made, [demand.spec for demand in item.demands], host.known, placed_models(item)
             ),
         )
-        for item, made in wished_slices(placed, host.slices, gateway_ports(fleet, host.name))
+        for item, made in wished_slices(placed, host.slices, taken_ports(fleet, host.name))
     )
     memory = (*host.memory, *_wished_memory(wished), *_rest(host, board))
     spec, store = host.spec, store_of(fleet, host.spec)
@@ -117,6 +121,10 @@ def host_plan(
         custom=custom,
         hop=hop_of(fleet, host.name) if spec.state == "present" else None,
         firewall=firewall_of(fleet, host.name) if spec.state == "present" else FirewallPlan(),
+        selfcheck_min=selfcheck_min(fleet, spec),
+        watch=watch_of(fleet, spec),
+        monitoring=monitoring_of(fleet, host.name) if spec.state == "present" else None,
+        is_monitor=runs_monitor(fleet, host.name),
     )
 
 

@@ -13,8 +13,8 @@ from ollama_fleet.planner.provision import Provision
 from ollama_fleet.sources import PUBLIC, Sources
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec import Fleet, HostSpec
-    from ollama_fleet.spec_mirrors import MirrorSpec
+    from ollama_fleet.spec.fleet import Fleet, HostSpec
+    from ollama_fleet.spec.mirrors import MirrorSpec
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 

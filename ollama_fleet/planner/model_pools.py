@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ollama_fleet.catalogue import Model, find_gpu, find_model
 from ollama_fleet.planner.memory import GpuMemory
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.known import full_model_name
 from ollama_fleet.speed import decode_speed
 
 if TYPE_CHECKING:

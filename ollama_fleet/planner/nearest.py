@@ -10,7 +10,7 @@ from typing import Protocol, get_args
 from ollama_fleet import catalogue
 from ollama_fleet.planner.devices import Kind
 from ollama_fleet.planner.needs import Settings
-from ollama_fleet.spec_known import Known, full_model_name
+from ollama_fleet.spec.known import Known, full_model_name
 from ollama_fleet.vram import KvCache
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from ollama_fleet import catalogue
 from ollama_fleet.planner.devices import Kind
 from ollama_fleet.planner.memory import ModelUse
-from ollama_fleet.spec_known import Known
-from ollama_fleet.spec_servers import ServerSpec
+from ollama_fleet.spec.known import Known
+from ollama_fleet.spec.servers import ServerSpec
 from ollama_fleet.vram import (
     FIT_TARGET_MIB,
     Estimate,

@@ -6,8 +6,8 @@ from itertools import chain, count
 from ollama_fleet.planner.demand import Placed
 from ollama_fleet.planner.explicit import SPREAD
 from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, SlicePlan
-from ollama_fleet.spec import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, SliceSpec, WishSpec
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.fleet import FIRST_RESERVED_PORT, FIRST_SLICE_PORT, SliceSpec, WishSpec
+from ollama_fleet.spec.known import full_model_name
 
 # What every slice is told, whatever it serves. VULKAN off: from 0.30 on it would bring hidden GPUs
 # back. NOPRUNE: a starting slice must not delete what another is pulling into the shared store.

@@ -8,8 +8,10 @@ from ollama_fleet.planner.delivery import MODELS_DIR, STATE_DIR, Downloads, Stor
 from ollama_fleet.planner.firewall import FirewallPlan
 from ollama_fleet.planner.gateway import HopPlan
 from ollama_fleet.planner.memory import GpuMemory
+from ollama_fleet.planner.monitoring import MonitoringPlan
 from ollama_fleet.planner.provision import Provision
 from ollama_fleet.planner.rollout import Rollout
+from ollama_fleet.planner.watching import WatchPlan
 
 __all__ = ["MODELS_DIR", "STATE_DIR"]
 
@@ -127,7 +129,9 @@ class HostPlan:
     `downloads` what its model store holds and how it is filled; `custom` those of its models that are
     made on it, each after what it is made from; `removal` that it is to be absent, which goes before
     all the rest; `hop` how gateways reach its slices, and `rollout` how changes go over the fleet, both None
-    without any gateway; `firewall` who reaches its ports.
+    without any gateway; `firewall` who reaches its ports; `selfcheck_min` the minutes between two looks of
+    the host at itself, 0 for none; `watch` how its slices are watched and repaired;
+    `monitoring` what it shows, None for nothing; `is_monitor`: Prometheus runs on it, too.
     """
 
     host: str
@@ -149,6 +153,10 @@ class HostPlan:
     hop: HopPlan | None = None
     firewall: FirewallPlan = field(default_factory=FirewallPlan)
     rollout: Rollout | None = None
+    selfcheck_min: int = 15
+    watch: WatchPlan = field(default_factory=WatchPlan)
+    monitoring: MonitoringPlan | None = None
+    is_monitor: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from ollama_fleet.planner.devices import Kind
 from ollama_fleet.planner.explicit import Seated
 from ollama_fleet.planner.needs import LOAD_SHARE, Load
 from ollama_fleet.planner.plan import Preloaded, SlicePlan
-from ollama_fleet.spec_known import Known, full_model_name
-from ollama_fleet.spec_servers import ServerSpec, WishSpec
-from ollama_fleet.spec_warm_rules import MOST_LOADED, keeps_nothing
+from ollama_fleet.spec.known import Known, full_model_name
+from ollama_fleet.spec.servers import ServerSpec, WishSpec
+from ollama_fleet.spec.warm_rules import MOST_LOADED, keeps_nothing
 
 # What Ollama holds per GPU where it is not told (server/sched.go).
 MOST_PER_GPU = 3

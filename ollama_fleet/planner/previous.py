@@ -13,7 +13,7 @@ from ollama_fleet.planner.demand import Demand, Option, Placed
 from ollama_fleet.planner.devices import Device
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.pools import Pool
-from ollama_fleet.spec import FIRST_RESERVED_PORT
+from ollama_fleet.spec.fleet import FIRST_RESERVED_PORT
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from ollama_fleet.sources import PUBLIC, sources_at
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec import Fleet, HostSpec
-    from ollama_fleet.spec_nvidia import GpuSettingsSpec
+    from ollama_fleet.spec.fleet import Fleet, HostSpec
+    from ollama_fleet.spec.nvidia import GpuSettingsSpec
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ollama_fleet.spec_known import full_model_name
+from ollama_fleet.spec.known import full_model_name
 
 if TYPE_CHECKING:
     from ollama_fleet.planner.plan import HostPlan, SlicePlan
-    from ollama_fleet.spec import Fleet
+    from ollama_fleet.spec.fleet import Fleet
 
 # A SATA SSD; NVMe and the page cache are faster, a network disk may not be.
 DISK_MIB_S = 500

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ollama_fleet.spec_virtual_address import VirtualAddressSpec
+    from ollama_fleet.spec.virtual_address import VirtualAddressSpec
 
 # VRRP's highest is 255, which says that the address is the machine's own.
 FIRST_PRIORITY, STEP = 200, 10

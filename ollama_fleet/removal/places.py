@@ -12,9 +12,16 @@ from ollama_fleet.gateway.places import (
     LOG_DIR,
 )
 from ollama_fleet.gateway.places import RUN_DIR as GATEWAY_RUN_DIR
+from ollama_fleet.metrics.places import DOOR_RUN_DIR, METRICS_DIR
+from ollama_fleet.metrics.places import RUN_DIR as METRICS_RUN_DIR
+from ollama_fleet.metrics.places import TLS as METRICS_TLS
 from ollama_fleet.mig.layout import DROP_IN, DROP_INS
+from ollama_fleet.monitor import places as monitor
 from ollama_fleet.planner.plan import CUDA_CACHE_DIR, HOME_DIR, PREFIX, STATE_DIR
+from ollama_fleet.selfcheck.places import KEPT_DIR
+from ollama_fleet.selfcheck.places import RUN_DIR as SELFCHECK_RUN_DIR
 from ollama_fleet.templating import UNIT_DIR
+from ollama_fleet.watching.places import HEALTH_DIR, WATCHDOG_RUN_DIR, WATCHDOG_STATE
 
 __all__ = ["MANIFEST", "PREFIX", "STATE_DIR", "UNIT_DIR"]
 
@@ -31,6 +38,9 @@ MARKED = (
     f"{SETTINGS_DIR}/*",
     f"{SETTINGS_DIR}/gateway/*",
     f"{SETTINGS_DIR}/hop/*",
+    f"{monitor.SETTINGS}/*",
+    f"{monitor.RULES}/*",
+    f"{SETTINGS_DIR}/monitoring/*",
     "/etc/logrotate.d/ollama*",
 )
 # The same where other people's programs lie: only small files are read.
@@ -61,14 +71,18 @@ FOLDERS = (
     PREFIX,
     f"{SETTINGS_DIR}/gateway",
     f"{SETTINGS_DIR}/hop",
+    monitor.RULES,
+    monitor.SETTINGS,
+    f"{SETTINGS_DIR}/monitoring",
     SETTINGS_DIR,
 )
 # Below them everything that is left in the end is somebody else's.
 OURS_ALONE = (SETTINGS_DIR, PREFIX, STATE_DIR)
 # Whatever is in there was written by our servers, or is a certificate or mark of ours.
 STATE = (
-    *(HOME_DIR, CUDA_CACHE_DIR, DRAINED_LONG),
-    *(GATEWAY_TLS, HOP_TLS, LOG_DIR, ACME_DIR),
+    *(HOME_DIR, CUDA_CACHE_DIR, DRAINED_LONG, KEPT_DIR, WATCHDOG_STATE),
+    *(GATEWAY_TLS, HOP_TLS, LOG_DIR, ACME_DIR, METRICS_TLS, METRICS_DIR),
+    *(monitor.TLS, monitor.DATA),
 )
 # Says whose the store is that stayed: without the manifest nothing else would.
 STORE_NOTE = f"{STATE_DIR}/kept-by-ollama-fleet"
@@ -76,8 +90,9 @@ STORE_NOTE = f"{STATE_DIR}/kept-by-ollama-fleet"
 FETCHING = "ollama-fetch-*.service"
 # What runs keep below /run, and downloads and the weekly look at the store, which say how far they are.
 RUN_STATE = (
-    *(RUN_DIR, "/run/ollama-fetch-*", "/run/ollama-scrub"),
-    *(DRAINED_NOW, GATEWAY_RUN_DIR, ADDRESS_RUN_DIR),
+    *(RUN_DIR, "/run/ollama-fetch-*", "/run/ollama-scrub", SELFCHECK_RUN_DIR),
+    *(DRAINED_NOW, GATEWAY_RUN_DIR, ADDRESS_RUN_DIR, HEALTH_DIR, WATCHDOG_RUN_DIR),
+    *(METRICS_RUN_DIR, DOOR_RUN_DIR, monitor.DOOR_RUN_DIR),
 )
 # Says where the store lies, which the inventory may have changed since.
 TMPFILES = "/etc/tmpfiles.d/ollama.conf"

@@ -11,6 +11,9 @@ from ollama_fleet.draining import drain
 from ollama_fleet.firewall.change import DROP_TABLE
 from ollama_fleet.gateway.places import ACME_HOOK, ACME_NAME, ACME_RENEWAL, SYSUSERS
 from ollama_fleet.gateway.places import USER as GATEWAY_USER
+from ollama_fleet.metrics.places import SYSUSERS as METRICS_SYSUSERS
+from ollama_fleet.metrics.places import USER as METRICS_USER
+from ollama_fleet.monitor import places as monitor
 from ollama_fleet.planner.plan import HOME_DIR, USER, Removal
 from ollama_fleet.removal import places
 from ollama_fleet.removal.found import Found
@@ -128,6 +131,14 @@ _GATEWAY_ACCOUNT = f"""
 ! grep -q '^{GATEWAY_USER}:[^:]*:[^:]*:[^:]*:Gateway to Ollama slices:' /etc/passwd ||
     userdel {GATEWAY_USER} >/dev/null || problem "the user {GATEWAY_USER}"
 """
+_MONITOR_ACCOUNT = f"""
+! grep -q '^{monitor.USER}:[^:]*:[^:]*:[^:]*:Monitor of Ollama slices:' /etc/passwd ||
+    userdel {monitor.USER} >/dev/null || problem "the user {monitor.USER}"
+"""
+_METRICS_ACCOUNT = f"""
+! grep -q '^{METRICS_USER}:[^:]*:[^:]*:[^:]*:Metrics of Ollama slices:' /etc/passwd ||
+    userdel {METRICS_USER} >/dev/null || problem "the user {METRICS_USER}"
+"""
 _ACME = f"""
 [ ! -f {ACME_RENEWAL} ] || certbot delete --non-interactive --quiet --cert-name {ACME_NAME} ||
     problem "the certificate {ACME_NAME} of certbot"
@@ -170,6 +181,8 @@ def removal_steps(found: Found, removal: Removal, drain_timeout_s: int) -> list[
         f"empty {' '.join(places.FOLDERS)}",
         *([_OURS, of_store, _ACCOUNT] if found.is_settled else []),
         *([_GATEWAY_ACCOUNT] if SYSUSERS in found.files else []),
+        *([_MONITOR_ACCOUNT] if monitor.SYSUSERS in found.files else []),
+        *([_METRICS_ACCOUNT] if METRICS_SYSUSERS in found.files else []),
         *_call("gone", late),
         _END,
     ]

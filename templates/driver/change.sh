@@ -1,5 +1,6 @@
 # The change itself: everything is fetched and checked while the old driver still serves.
 later=no
+driverless=no # whether slices wait for a driver
 
 prepare() {
     pm_repair
@@ -23,8 +24,10 @@ prepare() {
 }
 
 free_gpus() { # unloads the old driver, or leaves that to a reboot where one is allowed
+    # Where none is loaded slices wait for one, and would start with half of it.
+    loaded || { driverless=yes; drain_slices; return 0; }
     # A slice that started without the fabric manager serves from the CPU, and goes on doing so.
-    loaded && [ "$UNLOAD" = yes ] || { [ "$FABRIC" = no ] || drain_slices; return 0; }
+    [ "$UNLOAD" = yes ] || { [ "$FABRIC" = no ] || drain_slices; return 0; }
     others=$(strangers)
     if [ -n "$others" ]; then
         [ "$MAY_REBOOT" = yes ] || fail "these hold the GPUs and are not ours to stop: $(echo $others). Stop them, or allow \`reboot: auto\`; the driver is unchanged"
@@ -74,12 +77,17 @@ keep_before() { # what a way back after the boot needs to know
 # In a subshell, because a `fail` in it must not skip the way back; so -e does not hold in there.
 change() { (replace_packages && go_on && { [ "$later" = no ] || : >"$work/later"; }); }
 
+gone_on() { # gone_on WHY: those that waited for a driver wait again, whoever brings it; no other is to start with this one
+    [ "$driverless" = no ] || (resume_slices) >/dev/null 2>&1 || :
+    fail "$1"
+}
+
 back() {
-    [ "$UPGRADE" = yes ] || fail "driver $version is not usable here; see above. Run again when the cause is gone"
-    [ "$way_back" = yes ] || fail "driver $version does not work, and there is no way back to the old one; see above"
+    [ "$UPGRADE" = yes ] || gone_on "driver $version is not usable here; see above. Run again when the cause is gone"
+    [ "$way_back" = yes ] || gone_on "driver $version does not work, and there is no way back to the old one; see above"
     old=$(grep -m 1 -oE '[0-9]{3}\.[0-9]+(\.[0-9]+)?' "$work/before")
     # What an upgrade left that was cut off is no driver to go back to.
-    [ "$old" != "$version" ] || { (resume_slices) || :; fail "driver $version is not usable here; see above. Run again when the cause is gone"; }
+    [ "$old" != "$version" ] || { driverless=yes; gone_on "driver $version is not usable here; see above. Run again when the cause is gone"; }
     say "driver $version does not work; going back to $old"
     failed=$version version=$old
     drain_slices
@@ -112,7 +120,7 @@ back_after_boot() { # from a driver that a boot brought into use, and that does 
 reload() { # what is installed is right, and another one is loaded, or none
     free_gpus
     [ "$MANAGED" = no ] || { write_settings && initramfs; }
-    ([ "$later" = no ] || exit 0; start_up && resume_slices && serving) || fail "driver $version is installed and does not come up; see above"
+    ([ "$later" = no ] || exit 0; start_up && resume_slices && serving) || gone_on "driver $version is installed and does not come up; see above"
 }
 
 only_fabric() { # of a driver that is right and may be somebody else's

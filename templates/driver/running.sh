@@ -1,7 +1,8 @@
 # What runs on the GPUs: stopped in NVIDIA's order, unloaded, loaded, started and proved.
 # Their modules are found by who holds whom: besides nvidia_drm there may be gdrdrv or nvidia_fs.
 # Services of the driver's own family, in the order in which they have to stop.
-FAMILY_UNITS='nvidia-dcgm-exporter dcgm-exporter nvidia-dcgm dcgm nvsm nvsm-core nvidia-imex nvidia-persistenced nvidia-fabricmanager nvlsm'
+# Ours among them ask it every few seconds.
+FAMILY_UNITS='ollama-metrics ollama-dcgm-exporter nvidia-dcgm-exporter dcgm-exporter nvidia-dcgm dcgm nvsm nvsm-core nvidia-imex nvidia-persistenced nvidia-fabricmanager nvlsm'
 
 loaded() { [ -d /sys/module/nvidia ]; }
 
@@ -129,8 +130,11 @@ proved() { # what the driver and the slices say themselves
 serving() { # each slice answers, and its model is on a GPU
     while read -r unit port model; do
         [ -n "$unit" ] || continue
-        # One that had no driver waits for its next try, and has not been drained.
-        systemctl start "$unit" 2>/dev/null || :
+        case $(systemctl show -p ActiveState --value "$unit") in
+        active) ;;
+        activating) systemctl start "$unit" 2>/dev/null || : ;; # between two tries
+        *) continue ;; # as somebody left it: whoever was to run is started by now
+        esac
         systemctl is-active --quiet "$unit" || { echo "$unit does not run" >&2; return 1; }
         curl --noproxy '*' -fsS --max-time 15 -o /dev/null "http://127.0.0.1:$port/api/version" || { echo "$unit does not answer" >&2; return 1; }
         [ "$model" != - ] || continue

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ollama_fleet.convergence import digest, manifest_of
+from ollama_fleet.hardware.found import read_hardware
 from ollama_fleet.host import models, warm
 from ollama_fleet.host.ahead import ahead
 from ollama_fleet.host.requirements import asked
 from ollama_fleet.mirrors.nginx import Machine, configuration_digest, mirror_file
 from ollama_fleet.mirrors.state import CA_BUNDLES
+from ollama_fleet.planner.bind import bind
 from ollama_fleet.planner.mirror import MirrorPlan
+from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.preflight import QUESTIONS
 from ollama_fleet.questions import END, MARK, Answer
 from ollama_fleet.render import render_host
+from tests.unit.examples import watch_answers
 from tests.unit.test_checks import PLAN, assembled, healthy, ps
 from tests.unit.test_mirrors import GOOD_NGINX
 
@@ -55,13 +59,10 @@ def release_answers() -> dict[str, str]:
     }
 
 
-def unit_answers() -> dict[str, str]:
-    """Every file and unit of the plan, as a deploy leaves them."""
-    from ollama_fleet.hardware import read_hardware
-    from ollama_fleet.planner.bind import bind
-
+def unit_answers(plan: HostPlan = PLAN) -> dict[str, str]:
+    """Every file and unit of a plan, as a deploy leaves them."""
     hardware = read_hardware({name: Answer(text) for name, text in HARDWARE.items()})
-    wanted = render_host(PLAN, bind(PLAN, hardware))
+    wanted = render_host(plan, bind(plan, hardware))
     modes = [f"{file.mode.lstrip('0')} {file.path}" for file in wanted.files]
     sums = [f"{digest(file)}  {file.path}" for file in wanted.files]
     units = [
@@ -71,7 +72,7 @@ def unit_answers() -> dict[str, str]:
     # They have loaded what they are for, and ended.
     units += [
         f"Id={item.warm_unit}\nLoadState=loaded\nActiveState=inactive\nExecMainStatus=0"
-        for item in PLAN.slices
+        for item in plan.slices
     ]
     return {
         **HARDWARE,
@@ -95,7 +96,10 @@ def model_answers() -> dict[str, str]:
 def asked_answers(**changes: str) -> dict[str, str]:
     """Everything that the steps want to know, which is asked at once."""
     driver = {name: text for name, text in healthy().items() if name.startswith("driver.")}
-    steps = (preflight_answers(), driver, release_answers(), unit_answers(), model_answers())
+    steps = (
+        *(preflight_answers(), driver, release_answers(), unit_answers()),
+        *(watch_answers(PLAN, HARDWARE), model_answers()),
+    )
     silent = {name: "" for step in (asked(PLAN), *ahead(PLAN)) for name in step}
     return silent | {name: text for step in steps for name, text in step.items()} | changes
 
@@ -122,6 +126,13 @@ def host_data(**changes: list[str]) -> dict[str, Any]:
     }
 
 
+# What a machine without slices says of itself: much room, a clock that its outer machine sets.
+OWN = {
+    "clock": "1764345600\n1764345600\ncontainer",
+    "file systems": "ab 4096 262144000 131072000 0 0 /",
+    "programs": "",
+    "clock end": "1764345600",
+}
 MIRROR = MirrorPlan(name="depot", host="depot", url="http://10.0.0.5:8480")
 
 
@@ -145,4 +156,5 @@ def mirror_answers(nginx: str = GOOD_NGINX) -> dict[str, str]:
         "mirror.free": "999999",
         "mirror.folder": "",
         "mirror.selinux": "",
+        **OWN,
     }

@@ -3,7 +3,6 @@
 Certificates are real ones, of an authority in the folder that each call names.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ollama_fleet.authority.folder import Authority, made_authority, read_authority
 from ollama_fleet.authority.leaf import Leaf, sign
 from ollama_fleet.authority.places import Place, gateway_places, hop_places
-from ollama_fleet.authority.state import MODE, questions
+from ollama_fleet.authority.state import questions
 from ollama_fleet.checks.registry import verification_questions
 from ollama_fleet.firewall.rules import RULES_FILE, UNIT_FILE, rules_file, unit_file
 from ollama_fleet.firewall.state import Found, digest
@@ -26,9 +25,8 @@ from ollama_fleet.gateway.gateway import common_files, gateway_services
 from ollama_fleet.gateway.hop import hop_services
 from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.proof import WELL
-from ollama_fleet.gateway.service import Service, files_of
-from ollama_fleet.hardware import read_hardware
-from ollama_fleet.host import firewall, gateway
+from ollama_fleet.hardware.found import read_hardware
+from ollama_fleet.host import firewall, gateway, metrics
 from ollama_fleet.host.ahead import ahead
 from ollama_fleet.planner.bind import bind
 from ollama_fleet.planner.firewall import FirewallPlan, Opening
@@ -37,8 +35,15 @@ from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.rollout import Rollout
 from ollama_fleet.questions import Answer
 from ollama_fleet.render import render_host
-from ollama_fleet.templating import HostFile
-from tests.deploy.converged import HARDWARE, asked_answers, host_data, transcript
+from tests.deploy.converged import (
+    HARDWARE,
+    OWN,
+    asked_answers,
+    host_data,
+    transcript,
+    unit_answers,
+)
+from tests.unit.examples import service_answers, watch_answers
 from tests.unit.gateways import gateways
 from tests.unit.test_checks import PLAN, assembled, healthy
 
@@ -54,9 +59,6 @@ def hop_plan(folder: Path) -> HostPlan:
         listen_port=11443,
         gateways=("gw1",),
         is_gateway=False,
-        every_s=10,
-        timeout_s=30,
-        busy_timeout_s=300,
         read_timeout_s=3600,
         authority=str(folder),
     )
@@ -79,14 +81,19 @@ def hop_data(folder: Path, ways: str = "", **changes: str) -> dict[str, Any]:
     the proof says of the hop and its like."""
     plan = hop_plan(folder)
     told = {name: "" for step in ahead(plan) for name in step} | asked_answers()
-    told |= _hop_answers(plan, folder) | changes
-    tls = _certificates(hop_places(plan.hop), folder)
+    told |= {name: unit_answers(plan)[name] for name in ("files", "manifest")}
+    told |= _hop_answers(plan, folder) | watch_answers(plan, HARDWARE) | changes
+    tls = certificates(hop_places(plan.hop), folder)
     units = "\n\n".join(
         f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled"
-        for name in ("hop", "health", "firewall")
+        for name in ("hop", "health", "watchdog", "firewall")
     )
     silent = dict.fromkeys(verification_questions(plan), "")
-    proof = silent | assembled(healthy()) | tls | {"ways": ways or units}
+    known = {
+        name: told[name] for name in silent if name.startswith(("hop.", "firewall.", "gateway."))
+    }
+    files = {f"owned.{name}": unit_answers(plan)[name] for name in ("files", "manifest")}
+    proof = silent | assembled(healthy()) | known | tls | files | {"ways": ways or units}
     data = host_data(asked=transcript(told), verify=transcript(proof))
     return data | {"plan": plan}
 
@@ -99,7 +106,9 @@ def gateway_data(folder: Path, **changes: str) -> dict[str, Any]:
     proof = {
         "gateway.states": "\n".join(f"{one.name} UP" for one in plan.upstreams),
         "gateway.front": "401",
+        "drift.gateway-units": "",
         "gateway.answers": "\n".join(f"{one.name} {WELL}" for one in plan.upstreams),
+        **OWN,
     }
     # The first whose key occurs in what is asked.
     responses = {
@@ -116,12 +125,12 @@ def gateway_answers(folder: Path) -> dict[str, str]:
     plan = gateway_plan(folder)
     services = gateway_services(plan, MACHINE)
     return {
-        **dict.fromkeys(gateway.gateway_asked(plan), ""),
+        **dict.fromkeys((*gateway.gateway_asked(plan), *metrics.machine_asked(None, None)), ""),
         "gateway.user": "0",
         "gateway.packages": "apt",
         "gateway.modules": MACHINE.modules_dir,
-        **_service_answers("gateway", services, common_files()),
-        **_certificates(gateway_places(plan), folder),
+        **service_answers("gateway", services, common_files()),
+        **certificates(gateway_places(plan), folder),
         "acme.renewal": "",
     }
 
@@ -140,8 +149,8 @@ def _hop_answers(plan: HostPlan, folder: Path) -> dict[str, str]:
         "hop.packages": "apt",
         "gateway.modules": MACHINE.modules_dir,
         "rollout.places": "\n".join(lines),
-        **_service_answers("hop", hop_services(plan, MACHINE), []),
-        **_certificates(hop_places(plan.hop), folder),
+        **service_answers("hop", hop_services(plan, MACHINE), []),
+        **certificates(hop_places(plan.hop), folder),
     }
 
 
@@ -158,30 +167,13 @@ def _firewall_answers(plan: HostPlan) -> dict[str, str]:
     }
 
 
-def _service_answers(
-    prefix: str, services: Sequence[Service], files: Sequence[HostFile]
-) -> dict[str, str]:
-    every = [*files, *files_of(services)]
-    modes = [f"{file.mode.lstrip('0')} {file.path}" for file in every]
-    sums = [f"{hashlib.sha256(file.text.encode()).hexdigest()}  {file.path}" for file in every]
-    units = [
-        f"Id={service.unit}\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no"
-        for service in services
-    ]
-    return {
-        f"{prefix}.files": "\n".join([*modes, *sums]),
-        f"{prefix}.units": "\n\n".join(units),
-        **{f"{prefix}.{service.unit}": service.digest for service in services if service.asks},
-    }
-
-
-def _certificates(places: Sequence[Place], folder: Path) -> dict[str, str]:
+def certificates(places: Sequence[Place], folder: Path) -> dict[str, str]:
     """Answers about places that have what they need."""
     authority = read_authority(folder) or made_authority(folder)
     answers = {}
     for place in places:
         files = dict.fromkeys((place.certificate, place.key))
-        text = _issued(authority, place.leaf) + "\n".join([MODE] * len(files))
+        text = _issued(authority, place.leaf) + "\n".join([f"640 root:{place.group}"] * len(files))
         answers |= dict(zip(questions([place]), [text, authority.bundle], strict=False))
     return answers
 

@@ -56,6 +56,18 @@ def test_an_unchanged_run_asks_a_host_twice_and_a_gateway_three_times(
     assert "EXECS [('@fake/a', 2), ('@fake/gw', 3)]" in said
 
 
+def test_machines_that_show_metrics_are_asked_no_more_often(tmp_path: Path) -> None:
+    """What monitoring needs to know travels with the rest, and an unchanged machine sees no change."""
+    folder = f"Path({str(tmp_path / 'prod.ca')!r})"
+    hosts = f"[('@fake/gw', gateway_shows({folder})), ('@fake/a', host_shows({folder}))]"
+    more = "from tests.deploy.converged_monitored import gateway_shows, host_shows\n"
+    code, report, said = pyinfra(tmp_path, hosts, "-y", "--json", head=HEAD + more + COUNTED)
+    assert code == 0 and report, said
+    assert successes(report) == {}
+    assert "EXECS [('@fake/a', 2), ('@fake/gw', 3)]" in said
+    assert ", 0 failed" in said
+
+
 def test_keys_go_to_a_gateway_on_a_host_and_nothing_else_is_done_or_proved_there(
     tmp_path: Path,
 ) -> None:

@@ -55,12 +55,13 @@ def test_a_dry_run_of_such_a_host_announces_nothing(tmp_path: Path) -> None:
 def test_a_bare_host_is_announced_step_by_step(tmp_path: Path) -> None:
     """Everything but verification, which has nothing to prove before the deploy."""
     bare = """[('@fake/a', host_data(asked=transcript(
-        asked_answers(installed='', current='', files='', units='', manifest='', blobs='')
+        asked_answers(installed='', current='', files='', units='', manifest='', blobs='',
+            **{'watch.files': '', 'watch.units': ''})
         )))]"""
     code, report, said = pyinfra(tmp_path, bare, "--dry", "--json")
     assert code == 0, said
     changes = [op["name"].split(" |")[0] for op in report["plan"] if op["hosts_with_change"]]
-    assert changes == ["Downloads", "Ollama", "Slices", "Models"]
+    assert changes == ["Downloads", "Ollama", "Slices", "Watch", "Models"]
     steps = list(dict.fromkeys(op["name"].split(" |")[0] for op in report["plan"]))
     longest = ("Driver", "Container toolkit", "Ollama", "Slices")
     assert all(steps.index("Downloads") < steps.index(step) for step in longest), steps

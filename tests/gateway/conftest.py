@@ -1,18 +1,13 @@
 """A gateway's nginx on this machine for each test file. What it needs, apt brings, where one is root."""
 
-import fcntl
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.gateway.balancer import Balancer, usual
 from tests.gateway.front import Front, free_port, plan
+from tests.programs import bring
 
 # What has to be there: the package that brings it.
 NEEDED = {
@@ -26,32 +21,8 @@ NEEDED = {
 
 @pytest.fixture(scope="session", autouse=True)
 def programs() -> None:
-    """What tests here need. Of several workers the first installs, the others wait."""
-    with (Path(tempfile.gettempdir()) / "ollama-fleet-gateway-programs").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = sorted(name for path, name in NEEDED.items() if not Path(path).exists())
-        if missing:
-            _install(missing)
-
-
-def _install(packages: list[str]) -> None:
-    apt = shutil.which("apt-get")
-    assert apt and os.geteuid() == 0, f"install {' and '.join(packages)}, or run this as root"
-    # invoke-rc.d asks it, and 101 is no: no service is started here.
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    apt_get = [apt, "-qq", "-o", "DPkg::Lock::Timeout=300"]
-    install = ["install", "--yes", "--no-install-recommends", *packages]
-    try:
-        subprocess.run([*apt_get, "update"], env=environment, check=True)
-        subprocess.run([*apt_get, *install], env=environment, check=True)
-    finally:
-        if ours:
-            policy.unlink()
+    """What tests here need."""
+    bring(NEEDED)
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def test_the_running_nginx_says_which_configuration_it_has(
     front.plan = replace(front.plan, wait_s=9)
     front.write()
     front.reload()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while front.status() != nginx_digest(front.plan, Machine()):
         assert time.monotonic() < until
     assert "Active connections" in front.status("/fleet/connections")

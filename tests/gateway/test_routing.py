@@ -199,7 +199,7 @@ def test_a_client_that_leaves_ends_its_request_at_the_slice(front: Front) -> Non
     )
     data = json.dumps({"model": "qwen3:8b"})
     front.ask("POST", "/api/generate", data=data, stream=True).close()
-    until = time.monotonic() + 3
+    until = time.monotonic() + 20
     while not front.balancer.broken:
         assert time.monotonic() < until, "the slice goes on for nobody"
         time.sleep(0.02)

@@ -6,33 +6,40 @@ machines themselves, by nothing but Python's standard library and /proc.
 
 from lab.lab import Lab
 
-EVERY_PORT = range(1, 65536)
 # Run on the machine that looks. A firewall that drops makes each port wait, so thousands wait at once; what
 # is known to listen is tried once more with patience, so that a slow machine hides nothing.
 _SCAN = """
-import asyncio, resource, sys
-address, patience = sys.argv[1], [int(port) for port in sys.argv[2:]]
-AT_ONCE = 3000
-resource.setrlimit(resource.RLIMIT_NOFILE, (AT_ONCE + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+import resource, select, socket, sys, time
+address, known = sys.argv[1], [int(port) for port in sys.argv[2:]]
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+at_once = min(16384, hard - 100)
+resource.setrlimit(resource.RLIMIT_NOFILE, (at_once + 100, hard))
 
-async def is_open(port, gate, timeout):
-    async with gate:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), timeout)
-        except (OSError, asyncio.TimeoutError):
-            return False
-        writer.close()
-        return True
+def opened(ports, patience_s):
+    waiting, poll = {}, select.epoll()
+    for port in ports:
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex((address, port))
+        poll.register(one, select.EPOLLOUT)
+        waiting[one.fileno()] = (one, port)
+    ends = time.monotonic() + patience_s
+    while waiting and (left_s := ends - time.monotonic()) > 0:
+        for number, _ in poll.poll(left_s):
+            poll.unregister(number)
+            one, port = waiting.pop(number)
+            if not one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                yield port
+            one.close()
+    for one, _ in waiting.values():
+        one.close()
+    poll.close()
 
-async def main():
-    gate = asyncio.Semaphore(AT_ONCE)
-    ports = range(1, 65536)
-    found = await asyncio.gather(*(is_open(port, gate, 1.0) for port in ports))
-    again = await asyncio.gather(*(is_open(port, gate, 5.0) for port in patience))
-    tried = [*zip(ports, found), *zip(patience, again)]
-    print(*sorted({port for port, yes in tried if yes}))
-
-asyncio.run(main())
+ports = range(1, 65536)
+found = set(opened(known, 5.0))
+for first in range(0, len(ports), at_once):
+    found.update(opened(ports[first : first + at_once], 1.0))
+print(*sorted(found))
 """
 # Local address and port in hexadecimal; 0A is LISTEN. Loopback is 0100007F, or ::1.
 _LISTENING = """

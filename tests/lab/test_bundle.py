@@ -154,7 +154,9 @@ def test_a_host_without_a_way_out_is_served_by_a_bundle(
         fleet.add(HOST, CHAT, driver=driver, container_toolkit={"install": True, **keys})
         run = fleet.deploy()
     assert run.code == 0, run.text
-    assert "0 failed" in run.text and "locked weights" in run.text
+    assert ", 0 failed" in run.text
+    asked = fleet.verify("--wide", "--check", "locked weights")
+    assert asked.code == 0 and asked.text.count(" locked weights ") == 1, asked.text
     assert "580.105.08" in fleet.sh(HOST, "head -n 1 /proc/driver/nvidia/version")
     assert "1.20.0" in fleet.sh(HOST, "dpkg-query -W nvidia-container-toolkit-base")
     # What is there needs no bundle any more.

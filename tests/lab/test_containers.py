@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lab.lab import Lab
+from tests.lab import asking
 from tests.lab.conftest import bare
 from tests.lab.fleet import MIRROR, Fleet
 
@@ -43,6 +44,7 @@ elif "exec" in words:
 os.execvp("runc", ["runc", *words])
 """
 INSTALLED = "dpkg-query -W -f '${{Version}}\\n' {names} | sort -u".format(names=" ".join(PACKAGES))
+RUNTIME = "/usr/bin/nvidia-container-runtime"
 GPU_OF = "docker run --rm --network none --runtime nvidia -e NVIDIA_VISIBLE_DEVICES={} ollama-fleet/probe"
 
 
@@ -89,6 +91,7 @@ def started(fleet: Fleet, host: str, name: str) -> str:
     )
 
 
+@pytest.mark.breaks("docker container")
 def test_pain_14_docker_keeps_its_settings_and_its_containers(
     fleet: Fleet, tc: str, serving: Callable[..., None]
 ) -> None:
@@ -111,6 +114,10 @@ def test_pain_14_docker_keeps_its_settings_and_its_containers(
     assert "GPU-" in fleet.sh(tc, f"{GPU_OF.format(1)} nvidia-smi -L")
     second = fleet.deploy()
     assert (second.code, second.changed()) == (0, {}), second.text
+    fleet.sh(tc, f"mv {RUNTIME} /root")
+    assert "0 devices" in asking.of_host(fleet, tc)["host", "docker container"].found
+    fleet.sh(tc, f"mv /root/{RUNTIME.rpartition('/')[2]} {RUNTIME}")
+    assert asking.of_host(fleet, tc) == {}
 
 
 def test_pain_14_docker_restarts_around_its_containers_where_live_restore_is_on(
@@ -140,6 +147,7 @@ def main_pid(fleet: Fleet, host: str) -> str:
     return fleet.sh(host, "systemctl show -p MainPID --value docker.service")
 
 
+@pytest.mark.breaks("container toolkit")
 def test_pain_15_a_half_pinned_old_set_is_lifted_in_one_piece(
     fleet: Fleet, tc: str, serving: Callable[..., None]
 ) -> None:
@@ -155,6 +163,8 @@ def test_pain_15_a_half_pinned_old_set_is_lifted_in_one_piece(
     fleet.sh(tc, f"apt-get -qq update && {install}")
     assert fleet.sh(tc, INSTALLED).split() == ["1.17.7-1", "1.17.8-1"]
     serving()
+    found = asking.of_host(fleet, tc)["host", "container toolkit"]
+    assert found.failed and "nvidia-container-toolkit 1.17.7" in found.found
 
     run = fleet.deploy()
 
@@ -344,6 +354,7 @@ apt-get -qq install -y -o Dpkg::Options::=--force-confold podman containerd runc
 """
 
 
+@pytest.mark.breaks("cdi specification", "podman container", "containerd runtime")
 def test_podman_and_containerd_get_gpus_and_lose_no_runtime(
     fleet: Fleet, tc: str, serving: Callable[..., None]
 ) -> None:
@@ -359,9 +370,17 @@ def test_podman_and_containerd_get_gpus_and_lose_no_runtime(
     assert seen == fleet.sh(tc, "nvidia-smi -L")
     runtimes = fleet.sh(tc, "containerd config dump | grep -oE 'runtimes[.](runc|nvidia)[]]'")
     assert runtimes.split() == ["runtimes.nvidia]", "runtimes.runc]"]
-    assert "configured; no container was run" in run.text
     second = fleet.deploy()
     assert (second.code, second.changed()) == (0, {}), second.text
+    fleet.sh(tc, "mkdir /root/away; mv /var/run/cdi /etc/containerd /root/away")
+    found = {check: result.found for (_, check), result in asking.of_host(fleet, tc).items()}
+    fleet.sh(tc, "mv /root/away/cdi /var/run; mv /root/away/containerd /etc")
+    assert found.keys() == {"cdi specification", "podman container", "containerd runtime"}
+    assert found["cdi specification"] == "without 0, 1"
+    assert found["podman container"].startswith("0 devices (")
+    assert "nvidia.com/gpu" in found["podman container"]
+    assert found["containerd runtime"] == "not configured"
+    assert asking.of_host(fleet, tc) == {}
 
 
 def test_pain_15_dnf_lifts_a_half_pinned_set_and_locks_it(fleet: Fleet, rocky: str) -> None:

@@ -83,7 +83,7 @@ def host(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     assert fleet.deploy().code == 0
     folder = "/opt/ollama/current/lib/ollama/standin"
     give(fleet, "/tmp/add.py", AS_THE_REAL_ONE.encode())
-    fleet.sh(HOST, f"cat /tmp/add.py >>{folder}/create.py")
+    fleet.sh(HOST, f"cat /tmp/add.py >>{folder}/create.py; touch /opt/ollama/current/.sha256")
     (fleet.folder / "files").mkdir()
     (fleet.folder / "files" / "bot.gguf").write_bytes(weights("bot"))
     (lab.paths.mirror / "gguf" / "web.gguf").write_bytes(weights("web"))

@@ -69,10 +69,11 @@ def origin(lab: Lab) -> Origin:
 
 @pytest.fixture
 def eight(lab: Lab, fleet: Fleet, origin: Origin) -> Iterator[Fleet]:
-    """A bare host of eight GPUs, and a slow origin."""
+    """A bare host of eight GPUs, and an origin so slow (40 s a model) that a second run on a busy machine
+    comes before the end."""
     fleet.add(bare(lab, "dl1", "8x-rtx3090"), *EIGHT)
     fleet.mirror = origin.url
-    origin.serve("30k")
+    origin.serve("12k")
     yield fleet
     origin.serve("0")
 
@@ -163,9 +164,10 @@ def test_a_source_with_nonsense_leaves_what_serves_and_is_made_good(
 def test_a_disk_that_fills_up_meanwhile_is_told_and_made_good(
     served: Fleet, origin: Origin
 ) -> None:
-    """Locked, as preflight would go by the sizes that the lab's models pretend to have."""
+    """Locked, as preflight would go by the sizes that the lab's models pretend to have; the disk is large
+    enough for the host to be well again with half a MB of model on it."""
     item = served.hosts["dl2"]["slices"][0]
-    served.sh("dl2", "mkdir -p /mnt/small && mount -t tmpfs -o size=1m tmpfs /mnt/small")
+    served.sh("dl2", "mkdir -p /mnt/small && mount -t tmpfs -o size=64m tmpfs /mnt/small")
     served.add("dl2", item, models={"path": "/mnt/small/ollama"})
     inventory = served.inventory.with_suffix(".yml")
     subprocess.run([BIN / "fleet", "lock", inventory], check=True, capture_output=True)

@@ -177,7 +177,8 @@ def test_a_long_request_needs_the_buffer_that_the_file_speaks_of(
     post = (
         "curl -sk -o /dev/null -w '%{http_code}' https://127.0.0.1/api/chat --data @/tmp/big.json"
     )
-    assert sh(site, post) == "404"
+    # It answers before it has read all, and closes: a slow curl may still be sending.
+    assert "404" in {sh(site, f"{post}; true") for _ in range(5)}
     larger = site_configuration(exported["ollama.cfg"], "tune.bufsize 131072")
     put(site, "/etc/haproxy/haproxy.cfg", larger)
     sh(site, "systemctl kill -s USR2 --kill-who main engine; sleep 2")

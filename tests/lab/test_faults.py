@@ -1,6 +1,9 @@
 """Each thing that breaks on a serving host is found, said with host, slice and remedy, and the next run
 after the repair is well again."""
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 
 from lab.lab import Lab
@@ -16,6 +19,8 @@ def serving(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """A host with two slices; each test breaks it, repairs it and leaves it serving."""
     fleet = Fleet(tmp_path_factory.mktemp("fleet"), lab)
     fleet.add(bare(lab, "t1"), CHAT, CODE)
+    # What is broken here is to stay so until a run has found it.
+    fleet.settings = {"watchdog": {"enabled": False}}
     run = fleet.deploy()
     assert run.code == 0, run.text
     return fleet
@@ -24,7 +29,11 @@ def serving(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 # Fault, its parameters, and what the next run says.
 FAULTS = [
     ("gpu-lost", {"gpu": 1}, ["is lost; reboot the host"]),
-    ("ecc", {"gpu": 1}, ["gpu health failed", "uncorrected ECC errors", "replace the card"]),
+    (
+        "ecc",
+        {"gpu": 1},
+        ["ecc failed", "row remapping failed", "uncorrected ECC errors", "replace the card"],
+    ),
     (
         "wrong-driver",
         {},
@@ -52,6 +61,51 @@ def test_a_broken_host_is_found_out(
         assert word in run.text
     serving.sh("t1", "sleep 1.5; systemctl restart ollama-devices; systemctl restart ollama.target")
     assert serving.deploy().code == 0
+
+
+# What breaks a host, what mends it, and the answers that differ meanwhile.
+UNSEEN = [
+    ("systemctl stop ollama-code", "systemctl start ollama-code", {"units", "api"}),
+    (
+        "mkdir -p /run/systemd/system/ollama-chat.service.d && printf '[Service]\\nProtectHome=no\\n' "
+        ">/run/systemd/system/ollama-chat.service.d/50-mine.conf && systemctl daemon-reload",
+        "rm -r /run/systemd/system/ollama-chat.service.d && systemctl daemon-reload",
+        {"units"},
+    ),
+]
+
+
+HIDDEN = (("ecc", "smi"), ("wrong-driver", "driver.loaded"), ("gpu-throttled", "health.gpus"))
+
+
+def looks(serving: Fleet) -> tuple[int, set[str]]:
+    """What the host finds when it looks at itself: exit code, and which answers differ."""
+    done = serving.lab.ssh("t1", "/opt/ollama/libexec/ollama-selfcheck now")
+    state = serving.sh("t1", "cat /run/ollama-selfcheck/state")
+    found = {line.split()[1] for line in state.splitlines() if line.startswith("changed ")}
+    return done.returncode, found
+
+
+def test_a_host_notices_by_itself_what_is_not_as_it_was_proved(serving: Fleet) -> None:
+    assert serving.sh("t1", "systemctl is-active ollama-selfcheck.timer") == "active"
+    assert looks(serving) == (0, set())
+    serving.sh("t1", "systemctl start ollama-selfcheck.service")
+    for breaks, mends, answers in UNSEEN:
+        serving.sh("t1", breaks)
+        code, found = looks(serving)
+        serving.sh("t1", mends)
+        assert code == 1 and answers <= found, (breaks, found)
+        assert looks(serving) == (0, set()), mends
+    for fault, answer in (
+        ("ecc", "smi"),
+        ("wrong-driver", "driver.loaded"),
+        ("gpu-throttled", "health.gpus"),
+    ):
+        serving.lab.fault("t1", fault)
+        code, found = looks(serving)
+        serving.lab.clear("t1", fault)
+        assert code == 1 and answer in found, (fault, found)
+    assert looks(serving) == (0, set())
 
 
 def test_pain_13_slices_wait_for_nvidia_uvm_and_never_serve_from_the_cpu(serving: Fleet) -> None:
@@ -89,6 +143,7 @@ def test_a_runner_that_crashes_is_told_in_ollama_s_words(serving: Fleet) -> None
     assert serving.deploy().code == 0
 
 
+@pytest.mark.breaks("inference")
 def test_a_hung_slice_is_told_after_the_time_it_is_given(serving: Fleet) -> None:
     serving.lab.fault("t1", "ollama-hung")
     try:
@@ -100,14 +155,27 @@ def test_a_hung_slice_is_told_after_the_time_it_is_given(serving: Fleet) -> None
     assert serving.deploy().code == 0
 
 
-def test_a_host_that_lost_its_network_is_told_and_comes_back(serving: Fleet) -> None:
+@pytest.mark.breaks("reachable")
+def test_a_host_that_lost_its_network_is_told_and_comes_back(
+    serving: Fleet, tmp_path: Path
+) -> None:
+    def told() -> list[str]:
+        cases = ElementTree.parse(tmp_path / "junit.xml").iter("testcase")
+        reached = [case.find("error") for case in cases if case.attrib["name"] == "reachable"]
+        return [error.attrib["message"] for error in reached if error is not None]
+
+    report = ("--data", f"report={tmp_path}")
     serving.lab.fault("t1", "network-cut")
     try:
-        run = serving.deploy("--data", "ssh_connect_retries=0")
+        run = serving.deploy("--data", "ssh_connect_retries=0", *report)
     finally:
         serving.lab.clear("t1", "network-cut")
-    assert run.code == 1 and "[t1]" in run.text and "Traceback" not in run.text
-    assert serving.deploy().changed() == {}
+    assert run.code == 1 and "Traceback" not in run.text
+    assert "t1: cannot be reached: Could not connect" in " ".join(run.text.split())
+    (error,) = told()
+    assert "Could not connect" in error and "is it up, and is the address right?" in error
+    assert serving.deploy(*report).changed() == {}
+    assert told() == []
 
 
 @pytest.mark.alone

@@ -11,6 +11,7 @@ import pytest
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
+from tests.lab.drifted import found, words
 from tests.lab.fleet import ROOT, Fleet, Run
 from tests.lab.reach import listening, open_ports
 
@@ -97,6 +98,7 @@ def test_a_closed_host_shows_strangers_nothing_but_ssh_and_what_was_said(
     assert fleet.deploy().changed() == {}
 
 
+@pytest.mark.breaks("firewall rules")
 def test_rules_that_somebody_threw_away_are_there_again(fleet: Fleet, host: str) -> None:
     assert guard(fleet, mode="closed").code == 0
     before = table(fleet, host)
@@ -112,14 +114,17 @@ def test_rules_that_somebody_threw_away_are_there_again(fleet: Fleet, host: str)
         assert table(fleet, host) == before, verb
     assert fleet.deploy().changed() == {}
 
-    for damage in (
-        "nft flush ruleset",
-        "nft delete table inet ollama_fleet",
-        "nft insert rule inet ollama_fleet input tcp dport 8080 accept",
-        "systemctl disable -q --now ollama-firewall",
-        "sed -i s/22/23/ /etc/ollama/firewall.nft",
+    rules = {("host", "firewall rules"): "others are"}
+    edited = {("host", "files"): "/etc/ollama/firewall.nft was edited"}
+    for damage, told in (
+        ("nft flush ruleset", None),
+        ("nft delete table inet ollama_fleet", None),
+        ("nft insert rule inet ollama_fleet input tcp dport 8080 accept", rules),
+        ("systemctl disable -q --now ollama-firewall", None),
+        ("sed -i s/22/23/ /etc/ollama/firewall.nft", edited),
     ):
         fleet.sh(host, damage)
+        assert told is None or words(found(fleet)) == told
         run = fleet.deploy()
         assert list(run.changed()) == [GUARDED], f"{damage}\n{run.text}"
         assert table(fleet, host) == before, damage

@@ -15,8 +15,8 @@ import pytest
 from lab.lab import Lab
 from ollama_fleet.gateway.address import address_services
 from ollama_fleet.gateway.places import ADDRESS_UNIT as UNIT
-from ollama_fleet.gateway.service import files_of
 from ollama_fleet.planner.gateway import GatewayPlan
+from ollama_fleet.services.service import files_of
 from tests.lab.conftest import bare
 from tests.unit.gateways import gateways
 

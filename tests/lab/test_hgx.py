@@ -6,6 +6,7 @@ import re
 import pytest
 
 from lab.lab import Lab
+from tests.lab import asking
 from tests.lab.conftest import bare
 from tests.lab.driver_host import LOADED, fingerprint
 from tests.lab.fleet import MIRROR, Fleet, Run
@@ -89,3 +90,16 @@ def test_an_upgrade_is_one_transaction_and_brings_mig_and_slices_back(hgx: Fleet
     together = [entry for entry in ours if all(f" {name}:" in entry for name in DRIVER_PACKAGES)]
     assert len(together) == 1, ours
     assert deploy(hgx, branch=595).changed() == {}
+
+
+@pytest.mark.breaks("fabric")
+def test_a_fabric_manager_that_dies_is_found(hgx: Fleet) -> None:
+    """nvidia-smi looks well without it, and CUDA fails."""
+    hgx.lab.fault(HOST, "fabric-manager-dead")
+    state = "systemctl is-active -q nvidia-fabricmanager"
+    hgx.sh(HOST, f"timeout 20 sh -c 'while {state}; do sleep 0.2; done'")
+    found = asking.of_host(hgx, HOST)
+    hgx.lab.clear(HOST, "fabric-manager-dead")
+    assert "fabric manager" in found["host", "fabric"].found
+    hgx.sh(HOST, "systemctl restart nvidia-fabricmanager")
+    assert ("host", "fabric") not in asking.of_host(hgx, HOST)

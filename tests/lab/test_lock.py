@@ -93,7 +93,8 @@ def test_a_tag_that_moves_changes_no_locked_weights(lab: Lab, fleet: Fleet, regi
     assert run_of_both.code == 0, run_of_both.text
     assert "its tag has moved at the registry" in run_of_both.text
     assert fleet.sh(SECOND, DIGEST) == fleet.sh(FIRST, DIGEST) == before
-    assert "locked weights" in run_of_both.text
+    asked = fleet.verify("--wide", "--check", "locked weights")
+    assert asked.code == 0 and asked.text.count(" locked weights ") == 2, asked.text
     assert fleet.deploy().changed() == {}
 
     # Without the lock a host keeps what it has, and the report tells hosts apart.

@@ -9,7 +9,7 @@ import pytest
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
-from tests.lab.fleet import Fleet
+from tests.lab.fleet import PROVED, Fleet
 
 SEVEN = ["1g.10gb"] * 7
 MIXED = ["3g.40gb", "2g.20gb", "2g.20gb"]
@@ -250,6 +250,8 @@ def test_ecc_that_waits_for_a_reboot_stops_no_slice(seven: Fleet) -> None:
     seven.sh("g1", "systemctl is-active ollama-large ollama-small ollama-small-2 ollama-whole")
     seven.lab.reboot("g1")
     seven.sh("g1", "systemctl start ollama.target ollama-whole")
+    # What the host shows now, ECC off, was not proved before.
+    assert set(good(seven)) <= {PROVED}
     assert good(seven) == {}
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lab.lab import Lab
+from tests.lab import asking
 from tests.lab.conftest import bare
 from tests.lab.fleet import Fleet
 from tests.lab.mirror_origin import BIG, BIG_MIB, Origin
@@ -16,6 +17,7 @@ HOSTS = ("mir1", "mir2", "mir3", "mir4")
 LATE = "mir5"
 GPU = "1x-rtx3060"
 MODEL = "qwen3:0.6b"
+CACHE = "/var/cache/ollama-fleet"
 # How long a mirror believes what may change.
 FRESH_S = 60
 
@@ -38,8 +40,10 @@ def depot(lab: Lab) -> str:
 
 
 def mirrored(fleet: Fleet, origin: Origin, **settings: object) -> None:
-    """Fetch through a mirror on the depot; nothing else in the inventory says from where."""
+    """Fetch through a mirror, on the depot unless `settings` name a host; nothing else in the inventory says
+    from where."""
     state = fleet.lab.paths.mirror
+    where = {} if "host" in settings else {"address": fleet.lab.address(DEPOT)}
     fleet.settings = {
         "ollama": {
             "version": fleet.version,
@@ -49,7 +53,7 @@ def mirrored(fleet: Fleet, origin: Origin, **settings: object) -> None:
         },
         "mirrors": {
             "depot": {
-                "address": fleet.lab.address(DEPOT),
+                **where,
                 "cache": {"max_gib": 20},
                 "upstreams": origin.upstreams,
                 **settings,
@@ -82,8 +86,8 @@ def get(fleet: Fleet, path: str, options: str = "") -> str:
     )
 
 
-def one_copy_bytes(origin: Origin) -> int:
-    """Bytes of everything that one host fetches."""
+def one_copy_bytes(origin: Origin, version: str) -> int:
+    """Bytes of everything that one host fetches; other tests leave more releases at the origin."""
     models = f"library/qwen3 {BIG}"
     return int(
         origin.sh(
@@ -91,7 +95,7 @@ def one_copy_bytes(origin: Origin) -> int:
             'case $m in */qwen3) t=0.6b;; *) t=latest;; esac; cat "$m/manifests/$t"; '
             'for d in $(grep -o "sha256:[0-9a-f]*" "$m/manifests/$t" | sort -u); do '
             'cat "$m/blobs/$d"; done; done | cat - /srv/origin/ollama/ollama/releases/download/'
-            "v*/ollama-linux-amd64.tar.zst | wc -c"
+            f"v{version}/ollama-linux-amd64.tar.zst | wc -c"
         )
     )
 
@@ -111,7 +115,7 @@ def test_many_hosts_pull_each_byte_once_and_a_dead_uplink_still_serves(
     run = fleet.deploy()
     fetched_s = time.monotonic()
     assert run.code == 0, run.text
-    copy, sent = one_copy_bytes(origin), origin.sent_bytes()
+    copy, sent = one_copy_bytes(origin, fleet.version), origin.sent_bytes()
     served = fleet.sh(
         depot, "awk '{ s += $7 } END { print s }' /var/log/nginx/ollama-fleet-mirror.log"
     )
@@ -409,17 +413,48 @@ def test_a_bundle_is_served_without_any_upstream(fleet: Fleet, origin: Origin, d
 
 
 @pytest.mark.lab
+@pytest.mark.breaks("disk", "clock")
+def test_what_a_mirrors_own_machine_lacks_is_told_at_the_end_of_a_deploy(
+    fleet: Fleet, origin: Origin, depot: str
+) -> None:
+    mirrored(fleet, origin)
+    assert fleet.deploy_mirror().code == 0
+    fleet.sh(
+        depot,
+        "mount -t tmpfs -o size=64m tmpfs /var/log; head -c 63M /dev/zero >/var/log/big; "
+        "mv /run/systemd/container /run/systemd/was",
+    )
+    try:
+        run = fleet.deploy_mirror()
+    finally:
+        fleet.sh(depot, "umount -l /var/log; mv /run/systemd/was /run/systemd/container")
+    assert run.code != 0 and "mirror depot: disk failed" in run.text, run.text
+    assert "1 MiB free at /var/log" in run.text and "as this machine; nothing sets it" in run.text
+    run = fleet.deploy_mirror()
+    assert run.code == 0 and run.changed() == {}, run.text
+
+
+@pytest.mark.lab
+@pytest.mark.breaks("unit", "configuration", "answers", "cache disk")
 def test_a_gpu_host_may_be_the_mirror_itself(lab: Lab, fleet: Fleet, origin: Origin) -> None:
     for name in HOSTS[:2]:
         bare(lab, name, GPU)
         add_host(fleet, name)
-    mirrored(fleet, origin)
-    settings = fleet.settings["mirrors"]["depot"]
-    fleet.settings["mirrors"] = {"depot": {**settings, "host": HOSTS[0]}}
-    del fleet.settings["mirrors"]["depot"]["address"]
+    mirrored(fleet, origin, host=HOSTS[0])
     origin.forget()
     run = fleet.deploy()
     assert run.code == 0, run.text
-    assert origin.sent_bytes() <= 1.1 * one_copy_bytes(origin)
+    assert origin.sent_bytes() <= 1.1 * one_copy_bytes(origin, fleet.version)
     assert "mirror depot" in run.text and fleet.deploy().changed() == {}
     assert fleet.sh(HOSTS[1], "command -v nginx; true") == ""
+
+    # What breaks there later is found, and no more once it is mended.
+    fleet.sh(HOSTS[0], "systemctl stop nginx")
+    found = asking.of_mirror(fleet, HOSTS[0])
+    assert {check for _, check in found} == {"unit", "configuration", "answers"}
+    fleet.sh(HOSTS[0], f"systemctl start nginx; mount -t tmpfs -o size=64m tmpfs {CACHE}")
+    found = asking.of_mirror(fleet, HOSTS[0])
+    fleet.sh(HOSTS[0], f"umount -l {CACHE}")
+    assert {check for _, check in found} == {"cache disk"}
+    assert found["mirror depot", "cache disk"].failed
+    assert asking.of_mirror(fleet, HOSTS[0]) == {}

@@ -1,12 +1,18 @@
 """A small fleet, its hardware and its answers, for tests that need one."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.hardware.found import Gpu, Hardware, read_hardware
 from ollama_fleet.planner.bind import bind
 from ollama_fleet.planner.fleet import plan_host
 from ollama_fleet.planner.plan import BoundSlice, HostPlan, Release
-from ollama_fleet.spec import HostSpec
+from ollama_fleet.questions import Answer
+from ollama_fleet.services.service import Service, files_of
+from ollama_fleet.spec.fleet import HostSpec
+from ollama_fleet.templating import HostFile
+from ollama_fleet.watch_services import watch_services
 
 DIGEST = "ab" * 32
 RELEASE = Release("0.32.15", {"amd64": DIGEST}, "http://mirror/releases", None)
@@ -47,3 +53,28 @@ def host_plan(*slices: dict, **host: object) -> HostPlan:
 def bound(plan: HostPlan, count: int = 4) -> tuple[BoundSlice, ...]:
     """`plan` on a host of `count` GPUs."""
     return bind(plan, hardware(count))
+
+
+def service_answers(
+    prefix: str, services: Sequence[Service], files: Sequence[HostFile]
+) -> dict[str, str]:
+    """Services as they are to be, in files and in force."""
+    every = [*files, *files_of(services)]
+    modes = [f"{file.mode.lstrip('0')} {file.path}" for file in every]
+    sums = [f"{hashlib.sha256(file.text.encode()).hexdigest()}  {file.path}" for file in every]
+    units = [
+        f"Id={service.unit}\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no"
+        for service in services
+    ]
+    return {
+        f"{prefix}.files": "\n".join([*modes, *sums]),
+        f"{prefix}.units": "\n\n".join(units),
+        **{f"{prefix}.{service.unit}": service.digest for service in services if service.asks},
+    }
+
+
+def watch_answers(plan: HostPlan, said: Mapping[str, str]) -> dict[str, str]:
+    """The prober and the watchdog as a deploy leaves them on a host that has said so much."""
+    found = read_hardware({name: Answer(text) for name, text in said.items()})
+    services = watch_services(plan, bind(plan, found), found)
+    return service_answers("watch", services, [])

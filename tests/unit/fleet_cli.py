@@ -8,9 +8,9 @@ from typer.testing import CliRunner, Result
 from ollama_fleet.cli.app import app
 
 
-def fleet(*words: object, code: int = 0) -> Result:
+def fleet(*words: object, code: int = 0, stdin: str | None = None) -> Result:
     """Run a verb; it must end with this exit code, and never with a traceback."""
-    done = CliRunner().invoke(app, [str(word) for word in words], terminal_width=200)
+    done = CliRunner().invoke(app, [str(word) for word in words], input=stdin, terminal_width=200)
     shown = f"{words}\n{done.output}\n{done.exception!r}"
     assert done.exception is None or isinstance(done.exception, SystemExit), shown
     assert done.exit_code == code, shown

@@ -5,7 +5,7 @@ from typing import Any
 from ollama_fleet.load import validate
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.gateway import GatewayPlan, gateways_of
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.yamlfile import YamlFile
 
 HOSTS: dict[str, Any] = {

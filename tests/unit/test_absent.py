@@ -87,7 +87,8 @@ def test_a_bundle_holds_nothing_for_it(inventory: Path) -> None:
 
 def host(plan: HostPlan | None = None, **data: Any) -> Any:
     connector = SimpleNamespace(client=None)
-    return SimpleNamespace(name="a", data={"plan": plan, **data}, connector=connector)
+    state = SimpleNamespace(current_deploy_filename=None)
+    return SimpleNamespace(name="a", data={"plan": plan, **data}, connector=connector, state=state)
 
 
 def begun(host: Any) -> HostPlan:

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from ollama_fleet.load import validate
 from ollama_fleet.problems import InputError
-from ollama_fleet.spec_ssh import Address
+from ollama_fleet.spec.ssh import Address
 from ollama_fleet.yamlfile import YamlFile
 from tests.unit.gateways import HOSTS, TWO
 

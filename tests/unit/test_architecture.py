@@ -4,6 +4,7 @@ nothing is fetched and run unseen, and a distribution is a row of a table."""
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,151 +12,88 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ollama_fleet"
 
-# Room to the rooms that it may import (its own always).
+# Room: the rooms that it may import (its own always); a row may go on in the next line.
+ROOMS = """
+problems:
+yamlfile: problems
+questions:
+sources:
+catalogue:
+vram: catalogue
+speed: catalogue
+sizing: catalogue
+spec: catalogue sources
+layout_files: catalogue mig problems spec yamlfile
+key_files: problems spec yamlfile
+certificate_files: authority problems spec yamlfile
+custom_files: catalogue problems spec yamlfile
+model_errors: problems yamlfile
+load: certificate_files custom_files key_files layout_files model_errors problems spec yamlfile
+services: catalogue packaging questions templating
+monitor: gateway planner questions services templating
+authority: gateway metrics monitor packaging planner problems questions services templating
+hardware: questions
+mig: draining gpu_settings hardware planner problems questions
+gpu_settings: hardware planner questions
+containers: catalogue hardware planner questions templating
+claim: questions
+firewall: catalogue claim packaging planner questions templating
+controller:
+removal: claim convergence draining firewall gateway metrics mig monitor planner questions
+    selfcheck templating watching
+rollout: convergence draining planner questions store templating
+store:
+draining:
+driver: catalogue draining hardware planner questions rollout templating
+planner: catalogue hardware problems sources spec speed vram yamlfile
+export: monitor planner templating
+host_lists: problems yamlfile
+preflight: catalogue hardware planner questions room
+room: catalogue planner questions sizing store
+fetching: planner store
+templating:
+render_store: fetching planner templating
+warm: fetching planner store templating
+client: planner templating
+selfcheck: checks claim planner questions templating
+render: hardware mig planner render_store selfcheck templating
+convergence: render templating
+owned: client convergence fetching firewall gateway metrics mig monitor planner render selfcheck
+    templating warm watching
+mirrors: catalogue packaging planner questions sources templating
+packaging: catalogue
+metrics: catalogue draining gateway planner questions services templating watching
+gateway: draining keys planner questions services templating watching
+watch_services: hardware planner questions services watching
+watching: claim draining fetching hardware planner questions templating
+checks: authority catalogue claim containers convergence driver firewall gateway gpu_settings
+    hardware metrics mig mirrors monitor planner questions render rollout selfcheck services
+    sources speed store templating warm watch_services watching
+kept_plan: planner problems
+release: catalogue fetching planner preflight questions web
+model_lock: planner problems store
+file_digests: planner problems
+custom_state: fetching planner questions store templating
+keys: model_errors planner problems spec templating yamlfile
+run_limits: problems
+inventory: authority catalogue file_digests kept_plan keys load model_lock planner problems
+    reaching release run_limits sources spec yamlfile
+reaching: problems spec
+originals: spec
+web:
+registry: store
+pgp:
+bundle: catalogue containers driver locking pgp planner preflight registry sources store
+    templating web
+locking: fetching model_lock planner registry store
+recommend: catalogue speed vram
+top: checks draining gateway hardware planner questions watching
+report: catalogue checks planner recommend sizing vram yamlfile
+"""
 MAY_IMPORT = {
-    "problems": set(),
-    "yamlfile": {"problems"},
-    "questions": set(),
-    "sources": set(),
-    "catalogue": set(),
-    "vram": {"catalogue"},
-    "speed": {"catalogue"},
-    "sizing": {"catalogue"},
-    "spec_rules": {"spec", "spec_servers"},
-    "spec_servers": {"spec_rules", "spec_warm_rules"},
-    "spec_warm_rules": {"spec", "spec_known", "spec_rules", "spec_servers"},
-    "spec_delivery": {"spec_rules", "spec_servers"},
-    "spec_addresses": {"spec_rules"},
-    "spec_ssh": {"spec_addresses", "spec_servers"},
-    "spec_mirrors": {
-        *("sources", "spec", "spec_addresses", "spec_rules", "spec_servers", "spec_ssh"),
-    },
-    "spec_firewall": {"spec_addresses", "spec_rules", "spec_servers"},
-    "spec_gateway": {
-        *("spec", "spec_firewall", "spec_removal", "spec_rules", "spec_servers", "spec_ssh"),
-        *("spec_addresses", "spec_gateway_ports", "spec_virtual_address"),
-    },
-    "spec_gateway_ports": {"spec", "spec_rules"},
-    "spec_virtual_address": {"spec", "spec_rules", "spec_servers"},
-    "spec_rollout": {"spec", "spec_rules", "spec_servers"},
-    "spec_custom": {"spec_rules", "spec_servers"},
-    "spec_custom_rules": {"catalogue", "spec", "spec_known", "spec_rules"},
-    "spec_nvidia": {"spec_nvidia_rules", "spec_servers"},
-    "spec_nvidia_rules": {"spec", "spec_nvidia", "spec_rules"},
-    "spec_known": {"catalogue", "spec", "spec_custom", "spec_servers"},
-    "spec_ollama": {"catalogue", "spec", "spec_rules", "spec_servers"},
-    "spec_fleet_rules": {
-        *("catalogue", "spec", "spec_known", "spec_rules", "spec_servers"),
-        *("spec_custom_rules", "spec_nvidia_rules", "spec_ollama", "spec_warm_rules"),
-    },
-    "spec": {
-        *("catalogue", "spec_fleet_rules", "spec_rules", "spec_servers"),
-        *(
-            "spec_custom",
-            "spec_delivery",
-            "spec_firewall",
-            "spec_gateway",
-            "spec_mirrors",
-            "spec_nvidia",
-        ),
-        *("spec_nvidia_rules", "spec_ollama", "spec_removal", "spec_rollout", "spec_ssh"),
-    },
-    "spec_removal": {"spec", "spec_rules", "spec_servers"},
-    "layout_files": {"catalogue", "mig", "problems", "spec", "spec_known", "yamlfile"},
-    "key_files": {"problems", "spec", "yamlfile"},
-    "certificate_files": {"authority", "problems", "spec", "yamlfile"},
-    "custom_files": {"catalogue", "problems", "spec_custom", "spec_known", "yamlfile"},
-    "model_errors": {"problems", "yamlfile"},
-    "load": {
-        *("certificate_files", "custom_files", "key_files", "layout_files", "model_errors"),
-        *("problems", "spec", "yamlfile"),
-    },
-    "authority": {"gateway", "packaging", "planner", "problems", "questions", "templating"},
-    "hardware": {"mig", "questions"},
-    "mig": {"draining", "gpu_settings", "hardware", "planner", "problems", "questions", "yamlfile"},
-    "gpu_settings": {"hardware", "planner", "questions"},
-    "containers": {"catalogue", "hardware", "planner", "questions", "templating"},
-    "claim": {"questions"},
-    "firewall": {"catalogue", "claim", "packaging", "planner", "questions", "templating"},
-    "controller": set(),
-    "removal": {
-        *("claim", "convergence", "draining", "firewall", "gateway", "mig", "planner"),
-        "questions",
-        "templating",
-    },
-    "rollout": {"convergence", "draining", "planner", "questions", "store", "templating"},
-    "store": set(),
-    "draining": set(),
-    "driver": {
-        *("catalogue", "draining", "hardware", "planner", "questions", "rollout", "templating"),
-    },
-    "planner": {
-        *("catalogue", "hardware", "problems", "sources", "speed", "vram", "yamlfile"),
-        *(
-            "spec",
-            "spec_custom",
-            "spec_firewall",
-            "spec_known",
-            "spec_mirrors",
-            "spec_nvidia",
-            "spec_rules",
-        ),
-        *("spec_gateway_ports", "spec_servers", "spec_virtual_address", "spec_warm_rules"),
-    },
-    "export": {"planner", "templating"},
-    "preflight": {"catalogue", "hardware", "planner", "questions", "room"},
-    "room": {"catalogue", "planner", "questions", "sizing", "store"},
-    "fetching": {"planner", "store"},
-    "templating": set(),
-    "render_store": {"fetching", "planner", "templating"},
-    "warm": {"fetching", "planner", "store", "templating"},
-    "client": {"planner", "templating"},
-    "render": {"client", "hardware", "mig", "planner", "render_store", "templating", "warm"},
-    "convergence": {"render", "templating"},
-    "mirrors": {"catalogue", "packaging", "planner", "questions", "sources", "templating"},
-    "packaging": set(),
-    "gateway": {
-        *("catalogue", "draining", "keys", "packaging", "planner", "questions", "templating"),
-    },
-    "checks": {
-        *("authority", "catalogue", "containers", "driver", "firewall", "gateway"),
-        *("gpu_settings", "hardware", "mig"),
-        *("mirrors", "planner", "questions", "rollout", "sources", "speed", "store", "warm"),
-    },
-    "kept_plan": {"planner", "problems"},
-    "release": {"catalogue", "fetching", "planner", "preflight", "questions", "web"},
-    "model_lock": {"planner", "problems", "store"},
-    "file_digests": {"planner", "problems"},
-    "custom_state": {"fetching", "planner", "questions", "store", "templating"},
-    "keys": {
-        *("model_errors", "planner", "problems", "spec_known", "spec_rules", "spec_servers"),
-        *("templating", "yamlfile"),
-    },
-    "run_limits": {"problems"},
-    "inventory": {
-        *(
-            "authority",
-            "catalogue",
-            "file_digests",
-            "kept_plan",
-            "keys",
-            "load",
-            "model_lock",
-            "planner",
-        ),
-        *("problems", "release", "run_limits", "sources", "spec", "yamlfile"),
-    },
-    "originals": {"spec", "spec_mirrors"},
-    "web": set(),
-    "registry": {"store", "web"},
-    "pgp": set(),
-    "bundle": {
-        *("catalogue", "containers", "driver", "locking", "pgp", "planner", "preflight"),
-        *("registry", "sources", "store", "templating", "web"),
-    },
-    "locking": {"fetching", "model_lock", "planner", "registry", "store"},
-    "recommend": {"catalogue", "speed", "vram"},
-    "report": {"catalogue", "checks", "planner", "recommend", "sizing", "vram"},
+    row.partition(":")[0]: set(row.partition(":")[2].split())
+    for row in re.sub(r"\n +", " ", ROOMS).split("\n")
+    if row
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Everything that has a part in what happens on a host.
@@ -163,7 +101,7 @@ DEPLOYED = sorted(
     path
     for place in ("templates", "tasks", "ollama_fleet", "scripts", "deploy.py")
     for path in (ROOT / place, *(ROOT / place).rglob("*"))
-    if path.is_file() and path.suffix != ".pyc"
+    if path.is_file() and path.suffix not in (".pyc", ".ttf")
 )
 
 
@@ -190,6 +128,18 @@ def test_imports_point_one_way(path: Path) -> None:
     if here in MAY_IMPORT:
         ours = {room(name) for name in names if name.startswith("ollama_fleet.")}
         assert ours <= MAY_IMPORT[here] | {here}
+
+
+def test_no_way_leads_back_to_a_room() -> None:
+    """But one: the host's own look asks what the checks ask, and they compare all that was rendered."""
+    follows = {**MAY_IMPORT, "selfcheck": MAY_IMPORT["selfcheck"] - {"checks"}}
+    TopologicalSorter(follows).prepare()
+
+
+def test_every_room_has_a_row() -> None:
+    """But those that nothing imports: they tie all others together."""
+    rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES}
+    assert rooms - MAY_IMPORT.keys() == {"__init__", "cli", "host"}
 
 
 def test_the_lab_knows_nothing_of_the_deploy() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pyinfra.api import FunctionCommand
 from pyinfra.api.state import StateStage
 
-from ollama_fleet.hardware import HARDWARE_QUESTIONS
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS
 from ollama_fleet.host import answers, memory, requirements
 from ollama_fleet.host.ahead import ahead
 from ollama_fleet.host.answers import ask, recall

@@ -261,7 +261,8 @@ def test_a_check_warns_when_less_than_30_days_are_left(
 ) -> None:
     gateway, _ = plans(tmp_path)
     for place in gateway_places(gateway):
-        deploy(machine, place, authority, NOW - timedelta(days=age_days) + timedelta(minutes=5))
+        made = datetime.now(UTC) - timedelta(days=age_days) + timedelta(minutes=5)
+        deploy(machine, place, authority, made)
     answers = machine.ask(questions(gateway_places(gateway)))
     results = judge_gateway_certificates(gateway, answers)
     assert [result.status for result in results] == [status, status]

@@ -7,8 +7,10 @@ import pytest
 from ollama_fleet.checks import units
 from ollama_fleet.checks.model import CheckResult
 from ollama_fleet.checks.registry import judge, verification_questions
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS
 from ollama_fleet.questions import Answer
-from tests.unit.examples import UUIDS, host_plan
+from tests.unit.drift_answers import clean
+from tests.unit.examples import UUIDS, host_plan, watch_answers
 
 PLAN = host_plan(
     {"name": "chat", "gpus": [0], "models": ["qwen3:8b"]},
@@ -79,20 +81,38 @@ def healthy() -> dict[str, str]:
         "uvm": "",
         "pci": "0000:10:00.0 0x10de 0x030000\n0000:11:00.0 0x10de 0x030000",
         "units": "\n\n".join(
-            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}\n"
+            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled\nMainPID={pid}\nNRestarts=0\n"
             + "\n".join(f"{key}={value}" for key, value in units.HARDENING.items())
             for name, pid in (("chat", 11), ("code", 12))
         ),
+        "quarantine": "",
+        "ways": "\n\n".join(
+            f"Id=ollama-{name}.service\nActiveState=active\nUnitFileState=enabled"
+            for name in ("health", "watchdog")
+        ),
         "start": "",
+        "clock": "1764345600\n1764345601\nsynchronized",
+        "clock end": "1764345602",
+        "programs": "/proc/11/comm:ollama\n/proc/12/comm:ollama\n/proc/9/comm:systemd-timesyn",
+        "file systems": "ab0 4096 25000000 20000000 6000000 5000000 /\n"
+        "ab1 4096 250000000 200000000 0 0 /var/lib/ollama/models",
+        "ports": "unit ollama-chat.service 11\nunit ollama-chat.service 101\nunit ollama-code.service 12\n"
+        "program 11\nprogram 101\nprogram 12\n"
+        "listens 11 0100007F:2CAA\nlistens 101 0100007F:C001\nlistens 12 0100007F:2CAB",
+        "discovery": "holds ollama-chat.service 1\nholds ollama-code.service 1",
+        "tidy": "",
+        "release.files": "",
+        "selfcheck": "time 100\nnow 160",
         "wait": "",
         "warm": "",
         "environments": "",
         "api": "",
         "ps": "",
-        "apps": f"{UUIDS[0]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 6100",
+        "apps": f"{UUIDS[0]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 5100",
         "owners": "/proc/101/cgroup:0::/system.slice/ollama-chat.service\n"
         "/proc/102/cgroup:0::/system.slice/ollama-code.service",
     }
+    answers |= watch_answers(PLAN, answers)
     for position, item in enumerate(PLAN.slices):
         environment = {"CUDA_VISIBLE_DEVICES": UUIDS[position], **item.environment}
         answers |= {
@@ -106,12 +126,13 @@ def healthy() -> dict[str, str]:
         version = '{"version":"0.32.15"}'
         answers["api"] += f"{version}\n#{item.url}/api/version\n{tags}\n#{item.url}/api/tags\n"
         answers["ps"] += ps(position)
-    return answers
+    return answers | clean(PLAN, answers)
 
 
 def assembled(texts: dict[str, str]) -> dict[str, str]:
     """What is told of each slice by itself above comes in one answer for all."""
-    whole = {name: text for name, text in texts.items() if " " not in name or "contain" in name}
+    kept = ("contain", "clock", "file")
+    whole = {name: text for name, text in texts.items() if " " not in name or name.startswith(kept)}
     whole |= {"devices": "", "generations": "", "api": whole["api"] + whole.pop("ps", "")}
     for name, text in texts.items():
         kind, _, item = name.partition(" ")
@@ -134,12 +155,29 @@ def failures(results: list[CheckResult]) -> list[tuple[str, str]]:
 
 def test_a_healthy_host_passes_every_check() -> None:
     results = judged()
-    assert failures(results) == []
+    assert {result.status for result in results} == {"ok"}
     per_slice = {result.check for result in results if result.subject == "chat"}
     assert per_slice == {
-        "unit", "hardening", "environment", "isolation", "api", "models", "warm", "inference", "speed",
-        "weights on gpu",
+        "unit", "restarts", "hardening", "environment", "isolation", "ports", "api", "models", "warm",
+        "inference", "speed", "gpu discovery", "weights on gpu",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("time 100\nchanged units\nchanged api\nnow 160", "units, api not as when all was proved"),
+        ("time 100\nnow 7300", "looked 120 min ago"),
+    ],
+)
+def test_a_host_that_noticed_something_by_itself_is_worth_a_look(said: str, words: str) -> None:
+    (found,) = [result for result in judged({"selfcheck": said}) if result.check == "self check"]
+    assert found.status == "warning" and words in found.found and found.remedy
+
+
+@pytest.mark.parametrize("said", ["", "never", "older\ntime 100\nnow 160"])
+def test_a_host_that_has_nothing_to_compare_with_is_not_judged_by_it(said: str) -> None:
+    assert not [r for r in judged({"selfcheck": said}) if r.check == "self check"]
 
 
 def test_answers_of_the_example_are_the_ones_that_are_asked_for() -> None:
@@ -147,6 +185,33 @@ def test_answers_of_the_example_are_the_ones_that_are_asked_for() -> None:
 
 
 FAULTS = {
+    "a slice that listens to everybody": (
+        {"ports": healthy()["ports"].replace("0100007F:2CAA", "00000000:2CAA")},
+        ("chat", "ports"),
+    ),
+    "a slice at another port": (
+        {"ports": healthy()["ports"].replace("7F:2CAA", "7F:2CBB")},
+        ("chat", "ports"),
+    ),
+    "somebody's own Ollama": (
+        {"ports": healthy()["ports"] + "\nprogram 77\nlistens 77 00000000:3039"},
+        ("host", "ports"),
+    ),
+    "a full disk": (
+        {"file systems": "ab0 4096 25000000 20000 6000000 5000000 /"},
+        ("host", "disk"),
+    ),
+    "a clock that is behind": (
+        {"clock": "1764345600\n1764345000\nsynchronized"},
+        ("host", "clock"),
+    ),
+    "a server that found no GPU": (
+        {
+            "discovery": "holds ollama-chat.service 0\n"
+            'said ollama-chat.service msg="inference compute" id=cpu library=cpu'
+        },
+        ("chat", "gpu discovery"),
+    ),
     "a GPU missing from nvidia-smi": ({"smi": row(0) + "\n" + row(1).replace("1, GPU", "x")},),
     "a lost GPU": (
         {"smi": f"{row(0)}\n{row(1, memory='[GPU is lost]')}"},
@@ -154,7 +219,7 @@ FAULTS = {
     ),
     "ECC errors": (
         {"smi": f"{row(0)}\n{row(1, ecc='3')}"},
-        ("gpu 0000:11:00.0", "gpu health"),
+        ("gpu 0000:11:00.0", "ecc"),
     ),
     "another driver loaded": (
         {"driver": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1.2  x"},
@@ -215,13 +280,13 @@ FAULTS = {
     "a crawl": ({"generation chat": generation(20)}, ("chat", "speed")),
     "weights on the CPU": (
         {
-            "apps": f"{UUIDS[1]}, 102, llama-server, 6100",
+            "apps": f"{UUIDS[1]}, 102, llama-server, 5100",
             "ps": ps(0, 0) + ps(1),
         },
         ("chat", "weights on gpu"),
     ),
     "weights on the CPU though /api/ps says GPU": (
-        {"apps": f"{UUIDS[1]}, 102, llama-server, 6100"},
+        {"apps": f"{UUIDS[1]}, 102, llama-server, 5100"},
         ("chat", "weights on gpu"),
     ),
     "weights half on the CPU": (
@@ -229,7 +294,7 @@ FAULTS = {
         ("chat", "weights on gpu"),
     ),
     "weights on a neighbour's GPU": (
-        {"apps": f"{UUIDS[1]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 6100"},
+        {"apps": f"{UUIDS[1]}, 101, llama-server, 6100\n{UUIDS[1]}, 102, llama-server, 5100"},
         ("chat", "weights on gpu"),
     ),
     "memory held by somebody else's process": (
@@ -283,6 +348,8 @@ def test_a_model_that_is_still_thinking_answers() -> None:
 
 def test_a_host_without_slices_and_gpus_has_nothing_to_prove_of_them() -> None:
     answers = {name: Answer("", 1) for name in healthy()}
+    bare = dict.fromkeys(HARDWARE_QUESTIONS, "")
+    answers |= {name: Answer(text) for name, text in clean(host_plan(), bare).items()}
     assert failures(judge(host_plan(), answers)) == []
 
 

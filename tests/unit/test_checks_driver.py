@@ -187,16 +187,42 @@ SWITCHED = {
 
 def test_pain_9_a_fabric_that_is_not_complete_is_found_though_nvidia_smi_looks_well() -> None:
     """fabric.state has an odd prefix in nvidia-smi's own output."""
-    done = "state  Completed\nstate  Completed"
+    done = "state  Completed, Success\nstate  Completed, Success"
     assert status("fabric", **SWITCHED, health__fabric=done) == "ok"
     assert status("fabric", **SWITCHED, health__fabric="[N/A]") == "ok"
-    waiting = result("fabric", **SWITCHED, health__fabric="state  Completed\nstate  In Progress")
-    assert waiting and waiting.failed and "In Progress" in waiting.found
+    text = "state  Completed, Success\nstate  In Progress, N/A"
+    waiting = result("fabric", **SWITCHED, health__fabric=text)
+    assert waiting and waiting.failed and waiting.found == "fabric.state In Progress"
     other = SWITCHED | {"driver__packages": "ii |nvidia-fabricmanager|580.82.07-1"}
     mismatched = result("fabric", **other, health__fabric=done)
     assert mismatched and mismatched.failed and "580.82.07" in mismatched.found
     dead = SWITCHED | {"driver__units": SWITCHED["driver__units"].replace("active", "failed")}
     assert status("fabric", **dead, health__fabric=done) == "failed"
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("state  Completed, Success", "registered"),
+        ("state  Completed, status  Success", "registered"),
+        ("state  Completed", "registered"),
+        ("state  Completed, N/A", "registered"),
+        ("[N/A], [N/A]", "registered"),  # Ampere's fabric is told of nowhere
+        ("Not Supported, Success", "registered"),
+        ("state  Completed, Unknown Error", "fabric.status Unknown Error"),
+        ("state  Completed, [Unknown Error]", "fabric.status [Unknown Error]"),
+        (
+            "state  Completed, status  Insufficient Resources",
+            "fabric.status Insufficient Resources",
+        ),
+        ("state  Not Started, Unknown Error", "fabric.state Not Started"),
+    ],
+)
+def test_a_registration_that_ended_in_an_error_is_none(said: str, found: str) -> None:
+    """NVML: of the status it is to be asked when the state is complete, and then only."""
+    text = f"state  Completed, Success\n{said}"
+    judged = result("fabric", **SWITCHED, health__fabric=text)
+    assert judged and (judged.found, judged.failed) == (found, found != "registered")
 
 
 def test_pain_7_nouveau_beside_a_driver_is_told() -> None:

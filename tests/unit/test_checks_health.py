@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.checks.health import Health, asked, health_of, read_table, read_xids
+from ollama_fleet.checks.gpu_values import REMAPPED, asked, read_table, read_xids
+from tests.unit import gpu_findings
 from tests.unit.examples import UUIDS, gpu
+from tests.unit.gpu_findings import advice, trouble
 from tests.unit.test_checks import PLAN, judged
 
 DATA = Path(__file__).parent / "data" / "health"
@@ -18,47 +20,72 @@ def recorded(name: str) -> str:
 
 def test_recorded_values_are_judged_gpu_by_gpu() -> None:
     table = read_table(recorded("four-h100"))
-    found = [health_of(gpu(n), table[UUIDS[n]], []) for n in range(4)]
-    assert found[0] == Health()
-    assert found[1].trouble == ("too hot: slowed down by its hardware",)
-    assert found[2].trouble == ()
-    assert [line[:15] for line in found[2].advice] == ["warm: the drive", "8 of 16 PCIe la"]
-    assert found[3] == Health(), "values that are none are not judged"
-    assert health_of(replace(gpu(3), lost=True), table[UUIDS[3]], []).trouble
+    values = [table[UUIDS[n]] for n in range(4)]
+    assert [trouble(gpu(n), values[n]) for n in range(4)] == [
+        {},
+        {"throttling": "too hot: slowed down by its hardware"},
+        {},
+        {},
+    ]
+    assert advice(gpu(0), values[0]) == {}
+    assert advice(gpu(2), values[2]) == {
+        "throttling": "warm: the driver holds its clocks down",
+        "pcie width": "8 of 16 PCIe lanes: models load slower",
+    }
+    assert gpu_findings.judged(gpu(3), values[3]) == {"gpu health", "xid"}, (
+        "values that are none are not judged"
+    )
+    assert trouble(replace(gpu(3), lost=True), values[3]).keys() == {"gpu health"}
 
 
 def test_a_driver_that_lacks_a_field_still_answers_the_others() -> None:
     table = read_table(recorded("old-driver"))
-    assert health_of(gpu(0), table[UUIDS[0]], []).trouble == (
-        "memory pages are retired at the next reset",
-    )
-    assert health_of(gpu(1), table[UUIDS[1]], []) == Health()
+    assert trouble(gpu(0), table[UUIDS[0]]) == {
+        "row remapping": "memory pages are retired at the next reset"
+    }
+    assert trouble(gpu(1), table[UUIDS[1]]) == {}
 
 
 def test_rows_that_wait_or_could_not_be_replaced_are_trouble() -> None:
     table = read_table(recorded("remapped-rows"))
-    words = [health_of(gpu(n), table[UUIDS[n]], []).trouble for n in range(4)]
+    words = [trouble(gpu(n), table[UUIDS[n]]).get("row remapping") for n in range(4)]
     assert words == [
-        (),
-        ("a memory row is replaced at the next reset",),
-        ("a memory row could not be replaced",),
-        (),
+        None,
+        "a memory row is replaced at the next reset",
+        "a memory row could not be replaced",
+        None,
     ]
 
 
+def test_rows_that_were_replaced_in_time_are_told_and_no_trouble() -> None:
+    """A row of which errors were corrected, and one that held an error, are out of use by now."""
+    text = f"#{','.join(REMAPPED)}\n{UUIDS[0]}, No, No, 2, 1"
+    found = {r.subject: r for r in judged({"health.rows": text}) if r.check == "row remapping"}
+    assert [(r.status, r.found) for r in found.values()] == [("ok", "3 rows replaced")]
+
+
 @pytest.mark.parametrize(
-    ("action", "trouble"),
+    ("action", "wrong"),
     [
-        ("None", ()),
-        ("N/A", ()),
-        ("[N/A]", ()),
-        ("", ()),
-        ("GPU Reset", ("wants: GPU Reset",)),
-        ("Node Reboot", ("wants: Node Reboot",)),
+        ("None", {}),
+        ("N/A", {}),
+        ("[N/A]", {}),
+        ("", {}),
+        ("GPU Reset", {"gpu health": "wants: GPU Reset"}),
+        ("Node Reboot", {"gpu health": "wants: Node Reboot"}),
     ],
 )
-def test_what_the_driver_recommends_is_said(action: str, trouble: tuple[str, ...]) -> None:
-    assert health_of(gpu(0), {"gpu_recovery_action": action}, []).trouble == trouble
+def test_what_the_driver_recommends_is_said(action: str, wrong: dict[str, str]) -> None:
+    assert trouble(gpu(0), {"gpu_recovery_action": action}) == wrong
+
+
+@pytest.mark.parametrize(
+    ("bits", "said"), [("0x1", "idle"), ("0x4", "at its power limit"), ("0x0", "full clocks")]
+)
+def test_a_card_that_is_well_says_why_its_clocks_are_what_they_are(bits: str, said: str) -> None:
+    text = f"#clocks_event_reasons.active\n{UUIDS[0]}, {bits}"
+    (found,) = [r for r in judged({"health.gpus": text}) if r.check == "throttling"]
+    assert (found.status, found.found) == ("ok", said)
 
 
 def test_only_xids_of_the_loaded_driver_s_lifetime_count_each_once() -> None:
@@ -70,7 +97,7 @@ def test_an_xid_is_worth_a_look_and_fails_nobody() -> None:
     results = [
         result
         for result in judged({"health.xids": recorded("kernel-log")})
-        if result.check == "gpu health"
+        if result.check == "xid"
     ]
     assert [result.status for result in results] == ["ok", "warning"]
     assert "Xid 79 since its driver was loaded (fell off the bus)" in results[1].found
@@ -79,7 +106,9 @@ def test_an_xid_is_worth_a_look_and_fails_nobody() -> None:
 
 def test_a_gpu_in_trouble_fails_with_what_to_do() -> None:
     text = f"#remapped_rows.pending\n{UUIDS[0]}, 1"
-    first, second = [r for r in judged({"health.rows": text}) if r.check == "gpu health"]
+    first, second = [
+        r for r in judged({"health.rows": text + f"\n{UUIDS[1]}, 0"}) if r.check == "row remapping"
+    ]
     assert (first.status, second.status) == ("failed", "ok")
     assert "reset the GPU" in first.remedy
 

@@ -11,6 +11,7 @@ from ollama_fleet.checks.registry import judge
 from ollama_fleet.planner.delivery import LockedModel
 from ollama_fleet.questions import Answer
 from ollama_fleet.report.table import print_results
+from tests.unit.drift_answers import clean
 from tests.unit.test_checks import PLAN, assembled, failures, healthy
 
 DIGESTS = {"qwen3:8b": "ab" * 32, "qwen2.5-coder:7b": "cd" * 32}
@@ -26,7 +27,8 @@ def judged(host: str = "gpu01", locked: tuple[str, ...] = (), **found: str) -> l
     texts["api"] = texts["api"].replace(bare, tags)
     locks = tuple(LockedModel(name, DIGESTS[name], "{}") for name in locked)
     plan = replace(PLAN, host=host, store=replace(PLAN.store, locked=locks))
-    return judge(plan, {name: Answer(text) for name, text in assembled(texts).items()})
+    told = assembled(texts | clean(plan, texts))
+    return judge(plan, {name: Answer(text) for name, text in told.items()})
 
 
 @pytest.mark.parametrize("prefix", ["", "sha256:"])

@@ -13,6 +13,7 @@ import pytest
 from ollama_fleet import controller
 from ollama_fleet.claim import (
     CLAIM_QUESTION,
+    REPAIRING,
     RUN_DIR,
     TAKE_CLAIM,
     Claim,
@@ -160,6 +161,21 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_watchdog_at_work_is_waited_for_and_named(machine: Host) -> None:
+    """Also where no run has ever claimed the host; and what it was about is no more than words."""
+    machine.folder.mkdir(mode=0o700)
+    (machine.folder / "acting").write_text("chat: restart\nchat\n")
+    holder = subprocess.Popen(["flock", machine.folder / "lock", "sleep", "1.5"])
+    while not (machine.folder / "lock").exists():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    script = machine.script("b").replace(REPAIRING, f"{machine.folder}/acting")
+    done = subprocess.run([SHELL, "-s"], input=script, capture_output=True, text=True, timeout=20)
+    holder.wait()
+    assert "the watchdog of this host (chat: restart) is at work; waiting for it" in done.stdout
+    assert done.returncode == 0 and done.stdout.endswith("changed\n")
 
 
 def test_a_script_that_belongs_to_no_run_claims_nothing(machine: Host) -> None:

@@ -11,7 +11,7 @@ from ollama_fleet.cli.app import VERBS
 from tests.unit.fleet_cli import fleet, fleet_json
 
 DOCS = Path(__file__).parents[2] / "docs"
-HEAVY = ("pydantic", "pyinfra", "paramiko", "yaml", "rich.table", "ollama_fleet.spec")
+HEAVY = ("pydantic", "pyinfra", "paramiko", "yaml", "rich.table", "ollama_fleet.spec.fleet")
 
 
 @pytest.mark.parametrize("page", ["cli", "recommend"])

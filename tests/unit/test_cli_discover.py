@@ -32,6 +32,7 @@ def host(*names: str, used: int = 1, mib: int = 24576, **answers: tuple[str, int
         "driver": ("", 0),
         "uvm": ("", 0),
         "pci": ("\n".join(PCI.format(bus=b) for _, _, b in gpus), 0),
+        **dict.fromkeys(("disk", "memory", "stored", "begun"), ("", 0)),
         **answers,
     }
     parts = [f"\001{name}\n{text}\n\001{code}\n" for name, (text, code) in told.items()]

@@ -2,7 +2,7 @@
 
 from ollama_fleet.checks.containers import CHECKS
 from ollama_fleet.checks.model import CheckResult, Subject
-from ollama_fleet.hardware import Gpu, Hardware
+from ollama_fleet.hardware.found import Gpu, Hardware
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import Provision, ToolkitRequest
 from ollama_fleet.questions import Answer

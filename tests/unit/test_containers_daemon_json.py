@@ -115,6 +115,7 @@ def test_a_configured_file_that_docker_cannot_read_is_written_as_json() -> None:
         ('{"debug": yes}', "line 1"),
         ("/* a\n b */\n{\n oops", "line 4"),
         ("[]", "a list, not an object"),
+        ('{"a":' * 100_000, "recursion"),
         ('"text"', "a string"),
         ('{"runtimes": []}', "`runtimes` is a list"),
         ('{"features": "cdi"}', "`features` is a string"),

@@ -19,6 +19,10 @@ for unit; do :; done
 case $verb in
 cat) cat unit 2>/dev/null ;;
 is-active) [ -e "active/$unit" ] ;;
+show)
+    state=activating
+    for known in active stopped; do [ ! -e "$known/$unit" ] || state=$known; done
+    echo "$state" ;;
 start) echo "$verb $*" >>log; [ ! -e waits ] || { mkdir -p active; : >"active/$unit"; } ;;
 *) echo "$verb $*" >>log ;;
 esac
@@ -119,6 +123,13 @@ def test_a_slice_that_waited_for_a_driver_is_started_and_not_caught_between_two_
     host.put("waits", "")
     done = host.run("serving")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_slice_that_somebody_stopped_stays_so(host: Host) -> None:
+    (host.folder / "active/ollama-chat.service").unlink()
+    host.put("stopped/ollama-chat.service", "")
+    done = host.run("serving")
+    assert (done.returncode, done.stderr, host.log) == (0, "", [])
 
 
 @pytest.mark.parametrize(("left", "unit"), [("11435", "chat"), ("11434", "free")])

@@ -233,3 +233,55 @@ def test_an_engine_gets_its_certificate_as_the_page_says(tmp_path: Path) -> None
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+# What a site's own Prometheus and Grafana need
+
+
+def monitored(folder: Path, monitors: Any) -> Path:
+    from tests.unit.monitored import document as monitored_document
+
+    path = folder / "prod.yml"
+    path.write_text(yaml.safe_dump(monitored_document(monitors), sort_keys=False))
+    return path
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool: apt-get install prometheus")
+def test_a_prometheus_of_the_site_gets_targets_and_rules(tmp_path: Path) -> None:
+    path = monitored(tmp_path, {"prom1": {"address": "10.0.0.9", "manage": False}})
+    told = fleet("export", path, "--to", "prometheus", "--out", tmp_path / "out").stdout
+    assert f"{tmp_path}/out/rules/ollama-gpus.yml is written" in told
+    text = (tmp_path / "out/ollama-scrape.yml").read_text()
+    assert "The hosts let it in as 'prom1'" in text
+    assert "cert_file: /etc/prometheus/ollama/client.pem" in text
+    (tmp_path / "out/prometheus.yml").write_text(f"rule_files: [rules/*.yml]\n{text}")
+    done = subprocess.run(
+        ["promtool", "check", "config", "--syntax-only", "prometheus.yml"],
+        cwd=tmp_path / "out",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_prometheus_that_no_host_lets_in_is_refused(tmp_path: Path) -> None:
+    path = monitored(tmp_path, {"mon1": {"address": "10.0.0.9"}})
+    done = fleet("export", path, "--to", "prometheus", "--out", tmp_path / "out", code=2)
+    assert "name yours: `monitors: {prom1: {address: 10.0.0.9, manage: false}}`" in done.stderr
+
+
+def test_grafana_gets_dashboards_and_is_told_where_prometheus_is(tmp_path: Path) -> None:
+    path = monitored(tmp_path, {"mon1": {"address": "10.0.0.9"}})
+    fleet("export", path, "--to", "grafana", "--out", tmp_path / "out")
+    assert len(list((tmp_path / "out/dashboards").glob("*.json"))) == 4
+    source = (tmp_path / "out/provisioning/datasources/ollama-fleet.yml").read_text()
+    assert "url: http://127.0.0.1:9090" in source
+
+
+def test_several_files_need_a_folder(tmp_path: Path) -> None:
+    path = monitored(tmp_path, {"mon1": {"address": "10.0.0.9"}})
+    done = fleet("export", path, "--to", "grafana", code=2)
+    assert "name a folder: --out FOLDER" in done.stderr
+    files = fleet_json("export", path, "--to", "grafana")["files"]
+    assert "dashboards/ollama-gateway.json" in files

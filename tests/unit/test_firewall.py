@@ -15,7 +15,7 @@ from ollama_fleet.load import validate
 from ollama_fleet.planner.firewall import FirewallPlan, Opening, firewall_of
 from ollama_fleet.problems import InputError
 from ollama_fleet.questions import Answer
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.yamlfile import YamlFile
 
 GATEWAY = {"names": ["ai.example.com"]}

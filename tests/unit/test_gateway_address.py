@@ -14,10 +14,10 @@ from ollama_fleet.gateway.machine import Machine
 from ollama_fleet.gateway.places import ADDRESS_SCRIPT as SCRIPT
 from ollama_fleet.gateway.places import ADDRESS_UNIT as UNIT
 from ollama_fleet.gateway.places import KEEPALIVED_CONF as CONFIGURATION
-from ollama_fleet.gateway.service import Found, files_of, service_steps
 from ollama_fleet.inventory import fleet_hosts
 from ollama_fleet.planner.firewall import firewall_of
 from ollama_fleet.problems import InputError
+from ollama_fleet.services.service import Found, files_of, service_steps
 from tests.unit.gateways import HOSTS, TWO, fleet, gateways
 
 SHARED = {"address": "10.0.0.50/24"}

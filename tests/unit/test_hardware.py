@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.hardware import (
+from ollama_fleet.hardware.found import (
+    GPU_FIELDS,
     HARDWARE_QUESTIONS,
     Gpu,
     normal_bus_id,
@@ -18,6 +19,7 @@ from ollama_fleet.hardware import (
     read_hardware,
 )
 from ollama_fleet.questions import Answer
+from ollama_fleet.top.gpu_rows import read_rows
 
 SMI = """\
 0, GPU-b, NVIDIA RTX A5000, 00000000:65:00.0, 580.95.05, 24576, 312, 8.6, 41, Enabled, [N/A], [N/A], [N/A]
@@ -50,6 +52,48 @@ def test_a_lost_gpu_is_seen_though_nvidia_smi_exits_well() -> None:
     (lost,) = gpus(LOST)
     assert lost.lost
     assert lost.compute_cap is None and lost.persistence is None
+
+
+READ = {
+    **{"index": "2", "uuid": "GPU-c", "name": "NVIDIA H100", "pci.bus_id": "00000000:1A:00.0"},
+    **{
+        "driver_version": "580.95.05",
+        "memory.total": "81559",
+        "memory.used": "1",
+        "compute_cap": "9.0",
+    },
+    **{"temperature.gpu": "40", "persistence_mode": "Enabled"},
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "lost"),
+    [
+        ("uuid", "[Unknown Error]", True),
+        ("name", "[Unknown Error]", True),
+        ("memory.used", "[Unknown Error]", True),
+        ("temperature.gpu", "[Unknown Error]", True),
+        ("temperature.gpu", "[GPU requires reset]", True),
+        ("temperature.gpu", "[N/A]", False),
+        # Some cards have no number for these, and are well.
+        ("ecc.errors.uncorrected.volatile.total", "[Unknown Error]", False),
+        ("mig.mode.current", "[Unknown Error]", False),
+    ],
+)
+def test_a_card_that_cannot_say_what_every_card_knows_is_lost(
+    field: str, said: str, lost: bool
+) -> None:
+    cells = dict.fromkeys(GPU_FIELDS, "[N/A]") | READ | {field: said}
+    (found,) = gpus(", ".join(cells.values()))
+    assert found.lost is lost
+
+
+def test_a_power_limit_that_cannot_be_read_is_no_lost_card() -> None:
+    """As it is on cards that compute at full speed."""
+    fields = {**READ, "power.limit": "[Unknown Error]", "power.draw": "228.82"}
+    for row, lost in ((fields, False), (fields | {"memory.total": "[Unknown Error]"}, True)):
+        ((found,), _, _) = read_rows(",".join(row), [", ".join(row.values()), "code 0"])
+        assert found.lost is lost and found.power_limit_w is None
 
 
 @pytest.mark.parametrize(

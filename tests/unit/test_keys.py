@@ -1,9 +1,12 @@
 """API keys: what the file may say, what `fleet key` does to it, and who gets to know."""
 
+import os
 import re
+import signal
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -329,6 +332,28 @@ def test_a_gateway_that_was_not_told_is_an_error_that_says_how_to_tell_it(
         in fleet(*("key", "revoke", inventory, "ci", "--yes"), code=1).stderr
     )
     assert fleet_json("key", "revoke", inventory, "ci", "--yes")["deployed"] is True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_key_is_shown_though_its_deploy_is_interrupted(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The file has it already, and no other key may have its name."""
+
+    def ended(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr(subprocess, "run", ended)
+    # Whoever runs this in the background may have SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        said = fleet_json("key", "add", inventory, "ci", "--yes", code=130)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said["key"].startswith("olf_") and said["deployed"] is False
+    assert said["exit_code"] == 130 and "not every gateway was told" in said["error"]
+    assert list(read_keys(inventory)) == ["ci"]
 
 
 def test_nothing_happens_where_nobody_can_be_asked(inventory: Path) -> None:

@@ -35,8 +35,8 @@ def test_simulated_fault_is_a_file_with_its_parameters(paths: LabPaths) -> None:
     faults.switch_on(paths, "gpu01", "gpu-lost", {"gpu": "1"})
 
     file = paths.host("gpu01").faults / "gpu-lost.json"
-    assert json.loads(file.read_text()) == {"gpu": 1}
-    assert faults.active(paths, "gpu01") == {"gpu-lost": {"gpu": 1}}
+    assert json.loads(file.read_text()) == {"gpu": 1, "until": "never"}
+    assert faults.active(paths, "gpu01") == {"gpu-lost": {"gpu": 1, "until": "never"}}
 
 
 def test_fault_switched_off_is_gone_and_can_be_switched_off_again(paths: LabPaths) -> None:

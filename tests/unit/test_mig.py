@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ollama_fleet.containers.cdi import own_unit
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
+from ollama_fleet.hardware.instances import MigGpu, MigInstance
 from ollama_fleet.mig.decision import decide
 from ollama_fleet.mig.found import (
     NO_USE,
@@ -21,7 +22,6 @@ from ollama_fleet.mig.found import (
     read_use,
     use_questions,
 )
-from ollama_fleet.mig.instances import MigGpu, MigInstance
 from ollama_fleet.mig.layout import layout_lines
 from ollama_fleet.mig.leftovers import LEFTOVER_QUESTION, leftovers, remove_leftovers
 from ollama_fleet.mig.problems import mig_problems, read_profiles, reboot_reasons

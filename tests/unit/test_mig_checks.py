@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ollama_fleet.checks import units
+from ollama_fleet.checks.processes import CHECK as FOREIGN
+from ollama_fleet.checks.processes import PROCESSES, read_tenants
 from ollama_fleet.checks.registry import judge, verification_questions
 from ollama_fleet.checks.weights import read_instances
 from ollama_fleet.questions import Answer
@@ -89,6 +91,8 @@ def healthy() -> dict[str, str]:
         f"{RIGHTS}3/ci0/access:DeviceFileMinor: 31\n{RIGHTS}5/ci0/access:DeviceFileMinor: 49\n",
         "apps": f"{UUIDS[0]}, 101, llama-server, [N/A]",
         "instances": USE,
+        "ports": f"unit {CHAT.unit} 11\nprogram 11\nlistens 11 0100007F:{CHAT.port:04X}",
+        "discovery": f"holds {CHAT.unit} 1",
         "owners": "/proc/101/cgroup:0::/system.slice/ollama-chat.service",
         "generation chat": json.dumps(answer),
         "api": f'{{"version":"0.32.15"}}\n#{CHAT.url}/api/version\n'
@@ -222,3 +226,35 @@ def test_an_instance_is_held_to_its_part_of_the_cards_speed() -> None:
         floors.append(float(speed.expected.split()[2]))
         assert speed.failed == (slow == 2.0)
     assert 3 < floors[0] < 40  # a whole H100 has to reach 63
+
+
+def test_a_foreign_process_on_a_slices_instance_is_told_and_one_beside_it_is_not() -> None:
+    owner = "user /proc/77 bob\n/proc/77/cgroup:0::/system.slice/train.service\n"
+    for instance, told in (("5", True), ("3", False)):
+        process = f"process 00000000:10:00.0 {instance} 77 C 500 /usr/bin/train\n"
+        texts = assembled(healthy()) | {PROCESSES: process + owner}
+        results = judge(PLAN, {name: Answer(text) for name, text in texts.items()})
+        found = [one for one in results if one.check == "foreign processes" and one.status != "ok"]
+        assert bool(found) == told
+        assert not told or (found[0].subject == "chat" and "train.service" in found[0].found)
+
+
+def test_processes_are_read_out_of_the_drivers_report(tmp_path: Path) -> None:
+    """With the words of a process last, whatever they are."""
+    pid = os.getpid()
+    report = REPORT.replace("<pid>101</pid>", f"<pid>{pid}</pid>").replace(
+        "<used_memory>6100 MiB</used_memory>",
+        "<type>C</type>\n<process_name>/opt/my app &lt;x&gt; --key</process_name>\n"
+        "<used_memory>6100 MiB</used_memory>",
+    )
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{report}\nEND\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    asked = FOREIGN.ask(PLAN)[PROCESSES]
+    done = subprocess.run(
+        ["sh", "-c", asked], env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    (tenant,) = read_tenants(done.stdout)
+    assert (tenant.gpu, tenant.instance, tenant.pid, tenant.used_mib) == (FIRST, 5, pid, 6100)
+    assert tenant.name == "/opt/my app <x> --key" and not tenant.graphics
+    assert tenant.user != "?" and tenant.group != "?"

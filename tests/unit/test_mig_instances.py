@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.hardware import HARDWARE_QUESTIONS
-from ollama_fleet.mig.instances import MigGpu, read_mig
+from ollama_fleet.hardware.found import HARDWARE_QUESTIONS
+from ollama_fleet.hardware.instances import MigGpu, read_mig
 from tests.unit import recorded_mig as real
 
 UUID = "MIG-aaaaaaaa-0000-5000-8000-00000000000"

@@ -18,7 +18,7 @@ from ollama_fleet.planner.mirror import MirrorPlan, mirrors_of
 from ollama_fleet.problems import InputError
 from ollama_fleet.questions import Answer
 from ollama_fleet.sources import PUBLIC
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from ollama_fleet.templating import HostFile
 from ollama_fleet.yamlfile import YamlFile
 

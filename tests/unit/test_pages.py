@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"\b(docs/[\w./-]+\.md\b)(?:#([\w-]+))?")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -29,6 +30,18 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name}: {link}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_every_page_that_a_message_or_an_alert_names_is_there() -> None:
+    """Messages of ours, units, alert rules (`runbook:`) and workflows: page and heading."""
+    folders = (ROOT / name for name in ("ollama_fleet", "tasks", "templates", "ci"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for file in files:
+        if file.suffix == ".pyc":
+            continue
+        for name, anchor in NAMED.findall(file.read_text("utf-8", "ignore")):
+            assert (ROOT / name).exists(), f"{file}: {name}"
+            assert not anchor or anchor in anchors(ROOT / name), f"{file}: {name}#{anchor}"
 
 
 def test_every_page_for_users_is_found_from_the_readme() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.planner.bind import CannotBindError, bind
 from tests.unit.examples import UUIDS, bound, hardware, host_plan
 

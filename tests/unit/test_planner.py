@@ -9,7 +9,7 @@ from ollama_fleet.planner.found import memory_problems
 from ollama_fleet.planner.previous import from_json, previous_of, to_json
 from ollama_fleet.planner.refusal import PlanRefusedError
 from ollama_fleet.planner.windows import choose
-from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec.fleet import Fleet, HostSpec
 from tests.unit.examples import UUIDS, hardware
 
 TWO = {"gpus": [{"model": "RTX 3090", "count": 2}]}

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ollama_fleet.hardware import Hardware
+from ollama_fleet.hardware.found import Hardware
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.bind import CannotBindError, bind
 from ollama_fleet.planner.fleet import FleetPlan, plan_fleet, plan_host
 from ollama_fleet.problems import InputError
-from ollama_fleet.spec import HostSpec
+from ollama_fleet.spec.fleet import HostSpec
 from tests.unit.examples import UUIDS, gpu, hardware
 
 

@@ -14,7 +14,7 @@ from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.needs import Load, Seat
 from ollama_fleet.planner.patterns import Item, first_fit, repeated_patterns
 from ollama_fleet.planner.solver import fewest_bins, solver_is_there
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 
 USABLE_MIB = 24000.0
 POOLED = (

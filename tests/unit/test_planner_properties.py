@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ollama_fleet.planner.fleet import FleetPlan, plan_fleet
 from ollama_fleet.planner.previous import previous_of
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 
 CARDS = ("RTX 3060", "RTX 3090", "RTX A6000", "A100-SXM4-40GB", "A30")
 CUT = ("A100-SXM4-40GB", "A30")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ollama_fleet.hardware import Hardware, parse_gpus
+from ollama_fleet.hardware.found import Hardware, parse_gpus
 from ollama_fleet.planner.provision import DriverRequest, Provision
 from ollama_fleet.preflight import HostFacts, hardware_problems, is_model, problems
 from tests.unit.examples import UUIDS, gpu, hardware, host_plan

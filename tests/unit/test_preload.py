@@ -8,7 +8,7 @@ import pytest
 from ollama_fleet.load import load_fleet
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.plan import HostPlan, Preloaded
-from ollama_fleet.spec import Fleet
+from ollama_fleet.spec.fleet import Fleet
 from tests.unit.test_planner import TWO, written
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.planner.plan import HostPlan
 from ollama_fleet.planner.provision import GpuSettings, Provision
 from ollama_fleet.problems import InputError
-from ollama_fleet.spec import Fleet, HostSpec
+from ollama_fleet.spec.fleet import Fleet, HostSpec
 from ollama_fleet.yamlfile import YamlFile
 
 TWO = [{"model": "RTX 3090", "count": 2}]
@@ -139,7 +139,7 @@ def test_a_proxy_with_a_password_is_refused_for_the_fleet_too() -> None:
 
 def test_an_inventory_in_plain_python_may_say_all_of_it() -> None:
     """Every key of a host that is not about its connection, its release or where it fetches from."""
-    elsewhere = {"address", "connection", "ssh", "ollama", "mirror"}
+    elsewhere = {"address", "connection", "ssh", "ollama", "mirror", "monitoring"}
     assert set(HOST_KEYS) == set(HostSpec.model_fields) - elsewhere
     assert set(HOST_KEYS) >= {key for key in Fleet.model_fields if key in HostSpec.model_fields} - {
         *elsewhere

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.questions import Answer, Slow, question_script, read_answers
+from ollama_fleet.questions import Answer, Slow, json_object, question_script, read_answers
 
 
 def asked(**questions: str) -> dict[str, Answer]:
@@ -62,3 +62,14 @@ def test_a_greeting_before_the_answers_is_passed_over() -> None:
         ["sh", "-c", question_script({"a": "echo x"})], capture_output=True, text=True
     )
     assert read_answers(["Welcome!", *done.stdout.splitlines()])["a"].text == "x"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no", '{"a": ', "[1]", "null", '{"a":' * 100_000, "[" * 100_000]
+)
+def test_what_is_no_json_object_is_an_empty_one(text: str) -> None:
+    assert json_object(text) == {}
+
+
+def test_a_json_object_is_read() -> None:
+    assert json_object('{"a": {"b": [1]}}') == {"a": {"b": [1]}}

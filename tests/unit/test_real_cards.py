@@ -15,19 +15,20 @@ from lab.sim.labsim.smi.fields import QUERY_GPU, forgotten
 from lab.sim.testing import SimHost
 from ollama_fleet.catalogue import find_gpu
 from ollama_fleet.checks.driver import UNREGISTERED
-from ollama_fleet.checks.health import Health, health_of, read_table
+from ollama_fleet.checks.gpu_values import read_table
 from ollama_fleet.cli.ask_host import LOCAL, Login
 from ollama_fleet.cli.discovered import discovered
 from ollama_fleet.driver.flavour import needs_of
 from ollama_fleet.driver.state import _flavour
 from ollama_fleet.gpu_settings import SETTINGS_QUESTIONS, read_settings
-from ollama_fleet.hardware import Gpu, Hardware, number, parse_processes, read_hardware
-from ollama_fleet.mig.instances import MIG_ROWS
+from ollama_fleet.hardware.found import Gpu, Hardware, number, parse_processes, read_hardware
+from ollama_fleet.hardware.instances import MIG_ROWS
 from ollama_fleet.mig.layout import GPUS_SCRIPT, LAYOUT_FILE
 from ollama_fleet.mig.problems import read_profiles
 from ollama_fleet.questions import Answer
 from ollama_fleet.render import gpu_files
 from tests.unit.examples import host_plan
+from tests.unit.gpu_findings import advice, judged, trouble
 from tests.unit.test_mig_instances import found as instances_of
 
 DATA = Path(__file__).parent / "data" / "real"
@@ -91,7 +92,10 @@ def test_it_is_healthy_and_what_it_does_not_know_is_not_judged(card: Card) -> No
     values = tables[0][UUID] | tables[1][UUID]
     assert values["remapped_rows.failure"] == "No", "a word, where older drivers print 0 or 1"
     assert "reset_status.reset_required" not in values, "this driver does not know it any more"
-    assert health_of(seen(card)[1], values, []) == Health()
+    gpu = seen(card)[1]
+    assert trouble(gpu, values) == advice(gpu, values) == {}
+    known = {"gpu health", "ecc", "row remapping", "throttling", "pcie width", "xid"}
+    assert judged(gpu, values) == known
     assert answers(card)["health.fabric"].text not in UNREGISTERED
 
 
@@ -99,7 +103,7 @@ def test_it_is_healthy_and_what_it_does_not_know_is_not_judged(card: Card) -> No
 @pytest.mark.parametrize("value", ["Yes", "1"])
 def test_rows_that_it_calls_broken_are_trouble(card: Card, field: str, value: str) -> None:
     values = read_table(card["answers"]["health.rows"]["text"])[UUID]
-    assert len(health_of(seen(card)[1], values | {field: value}, []).trouble) == 1
+    assert trouble(seen(card)[1], values | {field: value}).keys() == {"row remapping"}
 
 
 def test_its_limits_are_read(card: Card) -> None:

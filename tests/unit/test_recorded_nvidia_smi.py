@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ollama_fleet.checks.health import Health, health_of, read_table, read_xids
+from ollama_fleet.checks.gpu_values import read_table, read_xids
 from ollama_fleet.driver.state import _flavour
-from ollama_fleet.hardware import (
+from ollama_fleet.hardware.found import (
     GPU_FIELDS,
     Gpu,
     normal_bus_id,
@@ -19,6 +19,7 @@ from ollama_fleet.hardware import (
     read_hardware,
 )
 from ollama_fleet.questions import Answer
+from tests.unit.gpu_findings import judged, trouble
 from tests.unit.test_checks_driver import SWITCHED, result, status
 from tests.unit.test_mig_instances import found as instances_of
 
@@ -79,22 +80,22 @@ def test_no_value_becomes_a_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "used", "trouble", "lost"),
+    ("row", "used", "wrong", "lost"),
     [
-        (0, 40960, (), False),
-        (1, 0, ("too hot: slowed down by its hardware",), False),
-        (2, 0, (), False),
-        (3, None, ("lost: it does not answer the driver",), True),
+        (0, 40960, {}, False),
+        (1, 0, {"throttling": "too hot: slowed down by its hardware"}, False),
+        (2, 0, {}, False),
+        (3, None, {"gpu health": "lost: it does not answer the driver"}, True),
     ],
 )
 def test_four_h100_of_which_one_is_hot_and_one_is_lost(
-    row: int, used: int | None, trouble: tuple[str, ...], lost: bool
+    row: int, used: int | None, wrong: dict[str, str], lost: bool
 ) -> None:
     index, memory, reasons, _, mode = FOUR_H100.splitlines()[row].split(", ")
     found = gpu(**{"index": index, "memory.used": memory, "mig.mode.current": mode})
     assert (found.index, found.memory_used_mib, found.lost) == (int(index), used, lost)
     table = read_table(f"#clocks_event_reasons.active\n{found.uuid}, {reasons}")
-    assert health_of(found, table[found.uuid], []).trouble == trouble
+    assert trouble(found, table[found.uuid]) == wrong
 
 
 def test_addresses_have_a_domain_of_eight_digits_in_capitals() -> None:
@@ -146,7 +147,7 @@ def test_a_list_of_processes_may_be_empty_or_without_numbers() -> None:
 def test_rows_that_cannot_be_had_are_not_judged() -> None:
     """Remapped rows of a lost card, and a query of which only the header came."""
     table = read_table("#remapped_rows.pending,remapped_rows.failure\nGPU-1, [N/A], [N/A]\n")
-    assert health_of(gpu(), table["GPU-1"], []) == Health()
+    assert "row remapping" not in judged(gpu(), table["GPU-1"])
     assert read_table("#remapped_rows.pending\n") == {}
 
 
@@ -156,7 +157,8 @@ def test_a_query_of_health_without_values_accuses_nobody(text: str) -> None:
         *("retired_pages.pending", "clocks_event_reasons.active", "pcie.link.width.current"),
         *("pcie.link.width.max", "remapped_rows.pending", "remapped_rows.failure"),
     )
-    assert health_of(gpu(), dict.fromkeys(fields, text), []) == Health()
+    assert judged(gpu(), dict.fromkeys(fields, text)) <= {"gpu health", "ecc", "xid"}
+    assert trouble(gpu(), dict.fromkeys(fields, text)) == {}
 
 
 def test_xids_of_the_kernel_log_name_card_and_code() -> None:

@@ -19,7 +19,7 @@ from ollama_fleet.load import load_fleet
 from ollama_fleet.problems import InputError
 from ollama_fleet.release.sums import archive_sums
 from ollama_fleet.release.wanted import ReleaseRefusedError, wanted_release
-from ollama_fleet.spec_ollama import OllamaSpec
+from ollama_fleet.spec.ollama import OllamaSpec
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = st.tuples(*[st.integers(0, 400)] * 3)

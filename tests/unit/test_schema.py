@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ollama_fleet.cli.schema import reference_page
-from ollama_fleet.spec import fleet_schema
+from ollama_fleet.spec.fleet import fleet_schema
 
 FILE = Path(__file__).parents[2] / "docs/inventory.schema.json"
 

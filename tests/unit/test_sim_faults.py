@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,11 @@ import pytest
 from lab.profile import hardware, load_profile
 from lab.sim.testing import SimHost, wait_until
 
+ASKS = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+s.sendall(b'{"op": "devices"}\\n'); print(s.makefile().readline())
+"""
 LOST = "[GPU is lost]"
 UVM_NODES = {"nvidia-uvm", "nvidia-uvm-tools"}
 
@@ -164,3 +172,62 @@ def test_modprobe_of_other_modules_succeeds_silently(host: SimHost) -> None:
     result = host.run("modprobe", "-q", "overlay")
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_narrow_link_shows_in_its_width_only(host: SimHost) -> None:
+    host.fault("pcie-narrow", gpu=1)
+
+    fields = "pcie.link.width.current,pcie.link.width.max"
+    assert host.query(fields) == [["16", "16"], ["8", "16"]]
+    host.heal("pcie-narrow")
+    assert host.query(fields) == [["16", "16"], ["16", "16"]]
+
+
+def test_a_card_that_the_driver_does_not_serve_is_on_the_bus_only(host: SimHost) -> None:
+    host.fault("card-unsupported", device="0x1b80")
+
+    assert len(host.query("index")) == 2
+    assert (host.hw / "pci/0000:e1:00.0/device").read_text().strip() == "0x1b80"
+    host.heal("card-unsupported")
+    assert len(host.query("index")) == 2
+    assert not (host.hw / "pci/0000:e1:00.0").exists()
+
+
+def test_a_lost_gpu_that_waits_for_a_reset_comes_back_with_it(host: SimHost) -> None:
+    (host.hw / "hardware.json").write_text(json.dumps({**host.hardware, "drm_blocks_reset": False}))
+    host.fault("gpu-lost", gpu=1, until="reset")
+    assert [gpu["state"] for gpu in host.ask("devices")["gpus"]] == ["ok", "lost"]
+
+    assert host.run("nvidia-smi", "-i", "0000:17:00.0", "-r").returncode == 0
+    assert [gpu["state"] for gpu in host.ask("devices")["gpus"]] == ["ok", "lost"]
+    assert host.run("nvidia-smi", "-i", "0000:31:00.0", "-r").returncode == 0
+    assert [gpu["state"] for gpu in host.ask("devices")["gpus"]] == ["ok", "ok"]
+
+
+def test_a_fault_that_waits_for_a_restart_is_not_one_of_processes_that_came_later(
+    host: SimHost,
+) -> None:
+    host.fault("ollama-hung", until="restart")
+    host.fault("ollama-on-cpu", until="restart")
+    assert set(host.ask("devices")["faults"]) == {"ollama-hung", "ollama-on-cpu"}
+    assert [gpu["state"] for gpu in host.ask("devices")["gpus"]] == ["lost", "lost"]
+
+    time.sleep(0.05)  # the kernel counts starts in hundredths of a second
+    later = subprocess.run(
+        ["/usr/bin/python3", "-c", ASKS, str(host.socket)], capture_output=True, text=True
+    )
+    answer = json.loads(later.stdout)
+    assert answer["faults"] == {}
+    assert [gpu["state"] for gpu in answer["gpus"]] == ["ok", "ok"]
+
+
+def test_a_hang_that_waits_for_an_unload_ends_when_a_model_goes(
+    host: SimHost, uuids: list[str]
+) -> None:
+    runner, _ = host.hold("runner", {uuids[0]: 1000})
+    host.fault("ollama-hung", until="unload")
+    assert "ollama-hung" in host.ask("devices")["faults"]
+
+    runner.kill()
+
+    wait_until(lambda: host.ask("devices")["faults"] == {})

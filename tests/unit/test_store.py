@@ -19,7 +19,7 @@ from ollama_fleet.planner.delivery import LockedModel
 from ollama_fleet.planner.fleet import plan_fleet
 from ollama_fleet.questions import Answer
 from ollama_fleet.render import render_host
-from ollama_fleet.spec import Fleet, ModelsSpec
+from ollama_fleet.spec.fleet import Fleet, ModelsSpec
 from ollama_fleet.store import blobs_of, is_complete, parse_name, wanted_blobs
 from tests.unit.examples import bound, hardware, host_plan
 

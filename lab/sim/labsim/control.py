@@ -21,8 +21,8 @@ NOT_SUPPORTED = "Not Supported"
 
 
 class Control:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, was_reset: Callable[[int], None]) -> None:
+        self._ledger, self._was_reset = ledger, was_reset
         self._machine = Machine({}, {})
         self.states: dict[str, GpuState] = {}
 
@@ -197,6 +197,7 @@ class Control:
         if self._has_clients(state.tokens) or self._drm_holds():
             raise MigError(IN_USE)
         state.reset()
+        self._was_reset(state.gpu["index"])
         return {}
 
     def _setting(self, request: Answer) -> Answer:

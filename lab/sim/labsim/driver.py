@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import capabilities, events, fabric, machine, nodes, requests, trees
+from . import capabilities, events, fabric, machine, nodes, repairs, requests, trees
 from .control import Control
 from .ledger import Holding, Ledger, OutOfMemoryError
 from .requests import Answer, Client, RefusedError
@@ -24,8 +24,9 @@ class Driver:
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._modules = requests.ModuleRequests(self)
-        self._control = Control(self._ledger)
+        self._control = Control(self._ledger, lambda gpu: self._repaired("reset", gpu))
         self._capabilities = capabilities.CapabilityNodes()
+        self._repairs = repairs.Repairs()
         self._persistent: set[str] = set()
         self._nodes: nodes.Nodes = {}
         self._signature: machine.Signature = ()
@@ -53,6 +54,7 @@ class Driver:
         if found == self._signature:
             return
         fresh = machine.read(self._modules.kernel.modules)
+        fresh.faults = self._repairs.left(fresh.faults)
         if not fresh.hardware:  # being rewritten: keep what was there, look again next time
             return
         events.new_faults(self.machine, fresh)
@@ -85,7 +87,8 @@ class Driver:
         trees.write_unloaded(self.machine)
 
     def forget(self, key: int) -> None:
-        self._ledger.release(key)
+        if self._ledger.release(key):
+            self._repaired("unload")
         if self._modules.forget(key) == "nvidia-persistenced":
             self._persistent.clear()
         self.users_changed()
@@ -126,6 +129,7 @@ class Driver:
             "persistence": gpu["uuid"] in self._persistent,
             "ecc_broken": gpu["index"] in self.machine.broken("ecc"),
             "throttled": gpu["index"] in self.machine.broken("gpu-throttled"),
+            "pcie_narrow": gpu["index"] in self.machine.broken("pcie-narrow"),
             "row_remap_pending": gpu["index"] in self.machine.broken("row-remap-pending"),
         }
 
@@ -141,12 +145,18 @@ class Driver:
             "fabric": self._modules.fabric.state(found),
         }
 
-    def _devices(self, _client: Client, _request: Answer) -> Answer:
+    def _devices(self, client: Client, _request: Answer) -> Answer:
+        faults = repairs.of_process(self.machine.faults, client.pid)
+        hidden = {"state": "lost"} if repairs.ON_CPU in faults else {}
         gpus = [
-            {key: gpu.get(key) for key in SHOWN_BY_DEVICES}
+            {key: gpu.get(key) for key in SHOWN_BY_DEVICES} | hidden
             for gpu in map(self._gpu, self.machine.gpus)
         ]
-        return {"driver": self._driver(), "gpus": gpus, "faults": self.machine.faults}
+        return {"driver": self._driver(), "gpus": gpus, "faults": faults}
+
+    def _repaired(self, by: str, gpu: int | None = None) -> None:
+        if self._repairs.end(self.machine.faults, by, gpu):
+            self._signature = ()
 
     def _snapshot(self, _client: Client, _request: Answer) -> Answer:
         """Everything that nvidia-smi shows, in one answer."""

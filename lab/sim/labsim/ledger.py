@@ -37,8 +37,9 @@ class Ledger:
                 raise OutOfMemoryError(f"{uuid} has {free} MiB free, {wanted} MiB asked")
         self._holdings[key] = holding
 
-    def release(self, key: int) -> None:
-        self._holdings.pop(key, None)
+    def release(self, key: int) -> bool:
+        """Whether there was anything."""
+        return self._holdings.pop(key, None) is not None
 
     def lose(self, uuid: str) -> None:
         """A GPU that fell off the bus takes everybody's memory with it."""

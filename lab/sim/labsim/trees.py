@@ -27,6 +27,8 @@ OTHER_PCI = {
 }
 NVSWITCH_DEVICE = {"Ampere": "0x1af1"}
 NVSWITCH_DEVICE_HOPPER = "0x22a3"
+# Where a card can be put beside those that are there.
+FREE_SLOT, GTX_1080 = "0000:e1:00.0", "0x1b80"
 BUILD = {
     "open": "NVIDIA UNIX Open Kernel Module for x86_64  {version}  Release Build  (lab@lab)",
     "proprietary": "NVIDIA UNIX x86_64 Kernel Module  {version}",
@@ -61,6 +63,9 @@ def pci(machine: Machine) -> Tree:
         if pci_class(gpu) == "0x030000":
             functions[bus[:-1] + "1"] = ("0x10de", "0x1aef", "0x040300")
     functions.update(_nvswitches(machine))
+    if "card-unsupported" in machine.faults:
+        code = machine.faults["card-unsupported"].get("device", GTX_1080)
+        functions[FREE_SLOT] = ("0x10de", str(code), "0x030000")
     tree: Tree = {}
     for bus, (vendor, device, kind) in functions.items():
         tree |= {f"{bus}/vendor": vendor, f"{bus}/device": device, f"{bus}/class": kind}

@@ -116,7 +116,7 @@ QUERY_GPU: dict[str, Field] = {
     "pci.sub_device_id": ("", lambda g: g.found.get("pci_sub_device_id", "0x146710DE")),
     "pcie.link.gen.current": ("", lambda g: g.pcie_gen if g.busy else 1),
     "pcie.link.gen.max": ("", lambda g: g.pcie_gen),
-    "pcie.link.width.current": ("", lambda g: 16),
+    "pcie.link.width.current": ("", lambda g: 8 if g.found["pcie_narrow"] else 16),
     "pcie.link.width.max": ("", lambda g: 16),
     "display_mode": ("", lambda g: "Disabled"),
     "display_active": ("", lambda g: "Disabled"),
