@@ -50,16 +50,25 @@ modules() { # modules NAME: what is loaded on top of it, each before what it nee
     [ ! -d "/sys/module/$1" ] || echo "$1"
 }
 
+in_use() { # in words, the first module that is used by more than what is loaded on top of it; nothing when none is
+    while read -r module; do
+        users=$(cat "/sys/module/$module/refcnt" 2>/dev/null || echo 0)
+        dependants=$(ls "/sys/module/$module/holders" 2>/dev/null | wc -l)
+        [ "$users" -le "$dependants" ] || echo "$module is in use by $((users - dependants)) more than its own modules"
+    done <"$work/unloaded" | head -n 1
+}
+
 unload() { # all modules, or a reason on stderr and as many as there were
     [ -d /sys/module/nvidia ] || return 0
     { cat "$work/unloaded" 2>/dev/null || :; modules nvidia; } | awk '!seen[$0]++' >"$work/modules"
     mv "$work/modules" "$work/unloaded"
-    while read -r module; do
-        users=$(cat "/sys/module/$module/refcnt" 2>/dev/null || echo 0)
-        dependants=$(ls "/sys/module/$module/holders" 2>/dev/null | wc -l)
-        # What is loaded on top of it goes first; anything beyond that is somebody who uses it.
-        [ "$users" -le "$dependants" ] || { echo "$module is in use by $((users - dependants)) more than its own modules" >&2; return 1; }
-    done <"$work/unloaded"
+    # Who was stopped just now, or asks nvidia-smi something, has them for another moment.
+    tries=0
+    while held=$(in_use) && [ -n "$held" ]; do
+        [ $tries -lt 20 ] || { echo "$held" >&2; return 1; }
+        tries=$((tries + 1))
+        sleep 0.5
+    done
     while read -r module; do
         [ ! -d "/sys/module/$module" ] || rmmod "$module" || { load; return 1; } 2>/dev/null
     done <"$work/unloaded"

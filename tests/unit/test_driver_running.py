@@ -250,3 +250,44 @@ def test_without_a_loaded_driver_the_persistence_daemon_waits_for_the_boot(host:
 def test_without_a_persistence_daemon_the_driver_is_told_itself(host: Host) -> None:
     assert host.run(PERSISTENCE).returncode == 0
     assert host.log == ["persistence 1"]
+
+
+RMMOD = '#!/bin/sh\necho "rmmod $1" >>log\nrm -r "sys/module/$1"\n'
+# It passes time, and ends what was to end meanwhile.
+SLEEP = """#!/bin/sh
+echo . >>slept
+[ -e ends ] && [ "$(wc -l <slept)" -ge "$(cat ends)" ] && echo 0 >sys/module/nvidia/refcnt
+true
+"""
+
+
+def used(host: Host, count: int) -> None:
+    """The driver is loaded, and used by so many beside its own modules."""
+    host.put("bin/rmmod", RMMOD).chmod(0o755)
+    host.put("bin/sleep", SLEEP).chmod(0o755)
+    host.put("sys/module/nvidia/refcnt", f"{count}\n")
+    (host.folder / "sys/module/nvidia/holders").mkdir()
+
+
+def test_a_driver_that_nobody_uses_is_unloaded_at_once(host: Host) -> None:
+    used(host, 0)
+    assert host.run("unload").returncode == 0
+    assert host.log == ["rmmod nvidia"] and not (host.folder / "slept").exists()
+
+
+def test_who_holds_the_driver_for_another_moment_is_waited_for(host: Host) -> None:
+    """A runner that was stopped just now, or somebody's nvidia-smi."""
+    used(host, 2)
+    host.put("ends", "3")
+    assert host.run("unload").returncode == 0
+    assert host.log == ["rmmod nvidia"]
+    assert len((host.folder / "slept").read_text().splitlines()) == 3
+
+
+def test_who_goes_on_using_the_driver_keeps_it_loaded(host: Host) -> None:
+    used(host, 2)
+    done = host.run("unload")
+    assert done.returncode == 1 and host.log == []
+    assert done.stderr == "nvidia is in use by 2 more than its own modules\n"
+    waited = len((host.folder / "slept").read_text().splitlines())
+    assert 10 <= waited / 2 <= 30, "seconds"
