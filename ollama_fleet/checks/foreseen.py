@@ -48,8 +48,8 @@ OF_SLICE = (
 )
 OF_API = ("api", "models")
 WITH_MODELS = ("inference", "speed", "weights on gpu")
-OF_GATEWAY = ("slices", "inference", "front", "files", "drop-ins", "in force")
-OF_MONITOR = ("targets", "alert rules", "alerts", "files", "drop-ins", "in force")
+OF_GATEWAY = ("slices", "inference", "front", "keys", "ports", "files", "drop-ins", "in force")
+OF_MONITOR = ("targets", "alert rules", "alerts", "ports", "files", "drop-ins", "in force")
 OF_MIRROR = ("unit", "configuration", "answers", "cache disk")
 
 

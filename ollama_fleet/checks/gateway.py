@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ollama_fleet.authority.places import gateway_places
 from ollama_fleet.authority.state import questions as certificate_questions
-from ollama_fleet.checks import service_drift
+from ollama_fleet.checks import keys, service_drift, service_ports
 from ollama_fleet.checks.certificates import judge_gateway_certificates
 from ollama_fleet.checks.model import CheckResult, Status
 from ollama_fleet.checks.of_services import judge_service
@@ -31,6 +31,8 @@ def gateway_questions(plan: GatewayPlan, quick: bool = False) -> dict[str, str]:
         **MACHINE_QUESTIONS,
         **service_questions(PREFIX, services, common_files()),
         **service_drift.questions(_drifting(plan, services)),
+        **keys.questions(),
+        **service_ports.questions(),
         **proof,
         **certificate_questions(gateway_places(plan)),
     }
@@ -41,6 +43,9 @@ def gateway_results(plan: GatewayPlan, answers: Answers) -> list[CheckResult]:
     services = gateway_services(plan, machine_of(answers))
     found = read_found(PREFIX, services, answers)
     results = judge_gateway(plan, services, found, read_proof(answers))
+    results += keys.judge(plan, found, answers)
+    units = service_ports.of_gateway(plan)
+    results += service_ports.judge(plan.host, f"{PREFIX} {plan.name}", units, answers)
     results += service_drift.judge(_drifting(plan, services), found, answers)
     return [*results, *judge_gateway_certificates(plan, answers)]
 

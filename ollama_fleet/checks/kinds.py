@@ -103,6 +103,7 @@ _GATEWAY = (
     Kind("ollama-address-check", "major", "gateway", "the shared address follows who serves"),
     Kind("certificate for clients", "critical", "gateway", "clients see a good certificate"),
     Kind("certificate for hosts", "critical", "gateway", "hosts see a good certificate"),
+    Kind("keys", "critical", "gateway", "it knows the inventory's API keys, and no others"),
     Kind("slices", "critical", "gateway", "every slice is up behind the gateway"),
     Kind(
         "front", "critical", "gateway", "who has no key is refused, or let in where none is asked"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ollama_fleet.authority.places import monitor_places
 from ollama_fleet.authority.state import questions as certificate_questions
-from ollama_fleet.checks import service_drift
+from ollama_fleet.checks import service_drift, service_ports
 from ollama_fleet.checks.certificates import judge_monitor_certificates
 from ollama_fleet.checks.model import CheckResult, Status
 from ollama_fleet.checks.of_services import judge_service
@@ -26,6 +26,7 @@ def monitor_questions(plan: MonitorPlan, quick: bool = False) -> dict[str, str]:
     return {
         **parts.questions(plan),
         **service_drift.questions(_drifting(plan)),
+        **service_ports.questions(),
         **(proofs.questions(plan, 1) if quick else proofs.questions(plan)),
         **certificate_questions(monitor_places(plan)),
     }
@@ -36,6 +37,8 @@ def monitor_results(plan: MonitorPlan, answers: Answers) -> list[CheckResult]:
     found, proof = parts.found_of(plan, answers), proofs.read_proof(answers)
     results = judge_monitor(plan, parts.services_of(plan), found, proof)
     results += service_drift.judge(_drifting(plan), found, answers)
+    units = service_ports.of_monitor(plan)
+    results += service_ports.judge(plan.host, f"{parts.PREFIX} {plan.name}", units, answers)
     return [*results, *judge_monitor_certificates(plan, answers)]
 
 

@@ -20,21 +20,23 @@ from ollama_fleet.watching.places import HEALTH_UNIT, WATCHDOG_UNIT
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Listener = tuple[Address, int]
 
-# `unit <unit> <pid>` of ours, `program <pid>` of every Ollama, and who of both has an open socket that
-# listens. A container has tables of its own: those of an Ollama that is not ours are read as well.
-QUESTION = f"""root=/sys/fs/cgroup
+# `unit <unit> <pid>` of ours.
+_OURS = """root=/sys/fs/cgroup
 [ -f $root/cgroup.controllers ] || root=$root/systemd
 ours=' ' tables='/proc/net/tcp /proc/net/tcp6'
 set -- /dev/null
 for list in $root/system.slice/ollama*.service/cgroup.procs; do
     [ -e "$list" ] || continue
-    unit=${{list%/cgroup.procs}}
+    unit=${list%/cgroup.procs}
     while read -r pid; do
-        echo "unit ${{unit##*/}} $pid"
+        echo "unit ${unit##*/} $pid"
         ours="$ours$pid " && set -- "$@" "/proc/$pid/fd"
     done <"$list"
 done
-while IFS=: read -r file program; do
+"""
+# `program <pid>` of every Ollama. A container has tables of its own: those of one that is not ours are read
+# as well.
+_OLLAMAS = f"""while IFS=: read -r file program; do
     case $program in {"|".join(OLLAMA)}) ;; *) continue ;; esac
     pid=${{file#/proc/}} && pid=${{pid%/comm}}
     echo "program $pid"
@@ -42,13 +44,18 @@ while IFS=: read -r file program; do
     set -- "$@" "/proc/$pid/fd"
     tables="$tables /proc/$pid/net/tcp /proc/$pid/net/tcp6"
 done <{TABLE}
-{{ cat $tables; ls -ln "$@"; }} 2>/dev/null | awk '
-    $4 == "0A" {{ at[$10] = $2 }}
-    /^\\/proc\\/.*:$/ {{ split($0, part, "/"); pid = part[3] }}
-    match($0, /socket:\\[[0-9]+\\]/) {{
+"""
+# Who of them has an open socket that listens.
+_LISTENS = """{ cat $tables; ls -ln "$@"; } 2>/dev/null | awk '
+    $4 == "0A" { at[$10] = $2 }
+    /^\\/proc\\/.*:$/ { split($0, part, "/"); pid = part[3] }
+    match($0, /socket:\\[[0-9]+\\]/) {
         socket = substr($0, RSTART + 8, RLENGTH - 9)
         if (socket in at) print "listens", pid, at[socket]
-    }}'"""
+    }'"""
+QUESTION = _OURS + _OLLAMAS + _LISTENS
+# The same of a machine whose Ollamas are no matter.
+OF_UNITS = _OURS + _LISTENS
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Listening:
         """Ollamas of none of these units that others can reach."""
         pids = sorted(pid for pid in self.ollamas if self.unit_of.get(pid) not in planned)
         found = [(pid, one) for pid in pids for one in sorted(self._of(pid), key=_order)]
-        return [(pid, one) for pid, one in found if not _is_loopback(one[0])]
+        return [(pid, one) for pid, one in found if not is_loopback(one[0])]
 
     def _of(self, pid: int) -> list[Listener]:
         return self.at.get(pid, [])
@@ -99,12 +106,14 @@ def _order(one: Listener) -> tuple[int, int, int]:
     return one[1], one[0].version, int(one[0])
 
 
-def _is_loopback(address: Address) -> bool:
+def is_loopback(address: Address) -> bool:
+    """Whether only the machine itself reaches it."""
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
 
 
-def _words(listeners: list[Listener]) -> str:
+def words_of(listeners: list[Listener]) -> str:
+    """Addresses and ports as people write them."""
     shown = (f"[{address}]" if address.version == 6 else str(address) for address, _ in listeners)
     return ", ".join(f"{name}:{port}" for name, (_, port) in zip(shown, listeners, strict=True))
 
@@ -121,7 +130,7 @@ def _ports(subject: Subject) -> Iterator[CheckResult]:
 def _of_slice(subject: Subject, item: BoundSlice, found: Listening) -> CheckResult:
     """Its server at its port; runners take further ones on loopback, as they like."""
     has = found.of_unit(item.plan.unit)
-    here = [one for one in has if _is_loopback(one[0])]
+    here = [one for one in has if is_loopback(one[0])]
     beyond = [one for one in has if one not in here]
     right = [one for one in here if one[1] == item.plan.port]
     return subject.result(
@@ -129,7 +138,7 @@ def _of_slice(subject: Subject, item: BoundSlice, found: Listening) -> CheckResu
         "ports",
         good=bool(right) and not beyond,
         expected=f"its server at 127.0.0.1:{item.plan.port}, nothing beyond loopback",
-        found=_words(beyond or right) or f"at {_words(here) or 'no port'}",
+        found=words_of(beyond or right) or f"at {words_of(here) or 'no port'}",
         remedy=f"`systemctl cat {item.plan.unit}`: a drop-in may have changed OLLAMA_HOST; see "
         f"`ss -tlnp | grep {item.plan.port}`, then `systemctl restart {item.plan.unit}`",
     )
@@ -152,14 +161,14 @@ def _of_host(subject: Subject, found: Listening) -> CheckResult:
     planned = planned_ports(subject.plan)
     wrong, right = [], []
     for unit, port in planned.items():
-        open_ = [one for one in found.of_unit(unit) if not _is_loopback(one[0])]
+        open_ = [one for one in found.of_unit(unit) if not is_loopback(one[0])]
         other = [one for one in open_ if one[1] != port]
-        wrong += [f"{unit} at {_words(other)}"] if other else []
+        wrong += [f"{unit} at {words_of(other)}"] if other else []
         right += [f"{unit.removesuffix('.service')} at {port}"] if open_ and not other else []
     known = {*planned, *(item.unit for item in subject.plan.slices)}
     for pid, one in found.strangers(known):
         where = found.unit_of.get(pid) or f"process {pid}"
-        wrong.append(f"an Ollama that is not planned ({where}) at {_words([one])}")
+        wrong.append(f"an Ollama that is not planned ({where}) at {words_of([one])}")
     return subject.result(
         "host",
         "ports",

@@ -77,6 +77,7 @@ class KeySpec(Spec):
             rate=self.rate,
             concurrent=self.concurrent,
             expires=self.expires,
+            created=self.created,
         )
 
 

@@ -10,7 +10,8 @@ class ApiKey:
 
     `sha256`: hex digest of the key; the key itself is nowhere. `models`: full names of those that it
     may call, none for all. `rate` is like `60/m` or `5/s`, `concurrent` how many requests it may have
-    at the same time, None for no limit. `expires` is the last day on which it works (UTC).
+    at the same time, None for no limit. `expires` is the last day on which it works, `created` the one on
+    which it was made (UTC).
     """
 
     name: str
@@ -19,6 +20,7 @@ class ApiKey:
     rate: str | None = None
     concurrent: int | None = None
     expires: date | None = None
+    created: date | None = None
 
     @property
     def ends_at(self) -> int | None:

@@ -106,6 +106,8 @@ def gateway_data(folder: Path, **changes: str) -> dict[str, Any]:
     proof = {
         "gateway.states": "\n".join(f"{one.name} UP" for one in plan.upstreams),
         "gateway.front": "401",
+        "gateway.keys": "",
+        "service ports": "",
         "drift.gateway-units": "",
         "gateway.answers": "\n".join(f"{one.name} {WELL}" for one in plan.upstreams),
         **OWN,

@@ -63,5 +63,6 @@ def _proof(plan: MonitorPlan, down: str) -> dict[str, str]:
         "monitor.rules": json.dumps({"data": {"groups": groups}}),
         "monitor.door": "",
         "drift.monitor-units": "",
+        "service ports": "",
         **OWN,
     }

@@ -67,7 +67,7 @@ gateway: draining keys planner questions services templating watching
 watch_services: hardware planner questions services watching
 watching: claim draining fetching hardware planner questions templating
 checks: authority catalogue claim containers convergence driver firewall gateway gpu_settings
-    hardware metrics mig mirrors monitor planner questions render rollout selfcheck services
+    hardware keys metrics mig mirrors monitor planner questions render rollout selfcheck services
     sources speed store templating warm watch_services watching
 kept_plan: planner problems
 release: catalogue fetching planner preflight questions web
