@@ -29,7 +29,7 @@ from lab.state import (
 MIRROR_PROFILE = "no-gpu"
 REBOOT_TIMEOUT_S = 30.0
 # A host that was running and does not answer within this time is started again.
-REPAIR_AFTER_S = 5.0
+REPAIR_AFTER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Lab:
             f"UserKnownHostsFile={self.paths.known_hosts}",
             "StrictHostKeyChecking=yes",
             "IdentitiesOnly=yes",
-            "ConnectTimeout=5",
+            "ConnectTimeout=10",
             "LogLevel=ERROR",
             # The usual one, against computers of another century, takes eight times as long.
             "KexAlgorithms=curve25519-sha256",

@@ -5,6 +5,8 @@ The paths are those of the public originals; `mirror.nginx` serves them, `host_f
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -49,7 +51,9 @@ def _ensure_models(paths: LabPaths) -> None:
 
 def make_readable(tree: Path) -> None:
     """nginx does not run as root, and the umask here may be strict."""
-    for path in (tree, *tree.rglob("*")):
-        wanted = 0o755 if path.is_dir() else 0o644
-        if path.stat().st_mode & wanted & 0o055 != wanted & 0o055:
-            path.chmod(wanted)
+    for folder, _, names in os.walk(tree):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
+            with suppress(FileNotFoundError):  # whoever put it there may take it away meanwhile
+                wanted = 0o755 if path.is_dir() else 0o644
+                if path.stat().st_mode & wanted & 0o055 != wanted & 0o055:
+                    path.chmod(wanted)

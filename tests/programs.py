@@ -16,6 +16,7 @@ SKIPPED_WITHOUT = {
     "/usr/bin/promtool": "prometheus",
     "/usr/bin/jq": "jq",
     "/usr/bin/ssh-agent": "openssh-client",
+    "/usr/bin/gawk": "gawk",
 }
 
 

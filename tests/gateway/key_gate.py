@@ -104,7 +104,10 @@ class Gate:
         while not self.workers() - before:
             assert time.monotonic() < deadline, (self.folder / "error.log").read_text()
             time.sleep(0.02)
-        time.sleep(0.2)  # old workers close their sockets
+        while any(map(takes_requests, before)):  # old workers close their sockets
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.1)
 
     def workers(self) -> set[int]:
         assert self.process
@@ -133,6 +136,15 @@ class Gate:
         headers = {"X-Hash": digest(key)}
         with httpx.stream("GET", f"{self.url}/{seconds}", headers=headers, timeout=10) as answer:
             yield answer
+
+
+def takes_requests(worker: int) -> bool:
+    """Whether a worker of nginx is there and not about to end: its title says so."""
+    try:
+        title = Path(f"/proc/{worker}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return bool(title) and b"shutting down" not in title
 
 
 @contextmanager

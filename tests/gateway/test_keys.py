@@ -1,6 +1,7 @@
 """API keys in a real nginx: who is known, what each may do, and how many a gateway holds."""
 
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -17,6 +18,13 @@ MANY = 10_000
 def folder(tmp_path: Path) -> Path:
     tmp_path.chmod(0o755)
     return tmp_path
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_files_are_for_root_and_the_gateway_s_group_and_the_same_each_time() -> None:
@@ -86,25 +94,25 @@ def test_a_rate_fills_up_again_as_time_goes_by(folder: Path) -> None:
 
 def test_requests_at_the_same_time_are_counted_for_their_key_alone(folder: Path) -> None:
     keys = [known("a", concurrent=2), known("b", concurrent=2), known("free")]
-    with gate(folder, keys) as nginx, nginx.held("a", 1), nginx.held("a", 1):
-        assert nginx.codes("a", 2) == [429, 429]
-        assert nginx.codes("b", 2) == [200, 200]
-        assert nginx.codes("free", 1) == [200]
-        time.sleep(1.2)
-        assert nginx.codes("a", 1) == [200]
+    with gate(folder, keys) as nginx:
+        with nginx.held("a", 30), nginx.held("a", 30):
+            assert nginx.codes("a", 2) == [429, 429]
+            assert nginx.codes("b", 2) == [200, 200]
+            assert nginx.codes("free", 1) == [200]
+        until(lambda: nginx.codes("a", 1) == [200])
+        assert nginx.codes("a", 5) == [200] * 5  # one that ends by itself gives its place back
 
 
 def test_who_goes_away_in_the_middle_gives_the_place_back(folder: Path) -> None:
     with gate(folder, [known("a", concurrent=1)]) as nginx:
         with nginx.held("a", 30):
             assert nginx.codes("a", 1) == [429]
-        time.sleep(0.3)
-        assert nginx.codes("a", 1) == [200]
+        until(lambda: nginx.codes("a", 1) == [200])
 
 
 def test_a_reload_adds_and_revokes_and_ends_no_request(folder: Path) -> None:
     with gate(folder, [known("old", concurrent=1)]) as nginx:
-        with nginx.held("old", 2) as running:
+        with nginx.held("old", 10) as running:
             lines = running.iter_lines()
             next(lines)
             nginx.write([known("old", concurrent=1), known("new", rate="5/s")])
@@ -114,7 +122,7 @@ def test_a_reload_adds_and_revokes_and_ends_no_request(folder: Path) -> None:
             nginx.write([known("new", rate="5/s")])
             nginx.reload()
             assert nginx.who("old") == "|*|"
-            assert sum(1 for _ in lines) == 39
+            assert sum(1 for _ in lines) == 199
         assert "emerg" not in (folder / "error.log").read_text()
 
 

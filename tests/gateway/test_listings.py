@@ -103,10 +103,13 @@ def test_nonsense_of_a_slice_is_left_out(fresh: Front, said: bytes) -> None:
 
 
 def test_many_who_ask_are_one_question_for_a_slice(fresh: Front) -> None:
+    began = time.monotonic()
     for _ in range(20):
         names(fresh, "/api/ps")
         names(fresh, "/api/ps", KEYS["narrow"])
-    assert len(fresh.balancer.requests) <= 4
+    # Its answer is good for two seconds.
+    times = 1 + (time.monotonic() - began) // 2
+    assert len(fresh.balancer.requests) <= 4 * times < 40
 
 
 def test_a_slow_slice_does_not_hold_up_the_others(fresh: Front) -> None:

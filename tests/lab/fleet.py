@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,16 @@ BIN = Path(sys.executable).parent
 RELEASES = "ollama/ollama/releases/download"
 MIRROR = "http://10.77.0.2"
 PROVED = "Verify | Prove that every slice serves from its own GPU"
+
+
+def comes(so: Callable[[], bool], within_s: float = 20) -> bool:
+    """Whether it is so before long: after a reload old workers take connections for another moment."""
+    ends = time.monotonic() + within_s
+    while not so():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def deploy(inventory: Path, *options: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYINFRA_PROGRESS": "off"},
     )
 

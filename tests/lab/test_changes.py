@@ -208,7 +208,9 @@ def test_another_driver_goes_from_host_to_host_and_no_answer_is_lost(
     run = fleet.deploy()
     assert run.code == 0, run.text
     both = "ollama-a.service ollama-b.service"
-    said = [line for line in run.text.splitlines() if both in line and line.startswith("[")]
+    lines = [line for line in run.text.splitlines() if both in line and line.startswith("[")]
+    # Whether a request has still to be waited for is a matter of moments.
+    said = [line for line in lines if "] draining " not in line]
     assert said == [
         f"[{host}] {what} {both}" for host in (ONE, OTHER) for what in ("stopping", "starting")
     ]

@@ -47,7 +47,7 @@ def kill(running: "subprocess.Popen[str]") -> None:
 
 
 def test_the_second_of_two_deploys_says_who_is_first_and_leaves(fleet: Fleet, host: str) -> None:
-    slow = '#!/bin/sh\\nsleep 8\\nexec /usr/bin/zstd "$@"\\n'
+    slow = '#!/bin/sh\\nuntil [ -e /run/go-on ]; do sleep 0.2; done\\nexec /usr/bin/zstd "$@"\\n'
     fleet.sh(host, "apt-get -qq update && apt-get -qq install -y curl zstd >/dev/null 2>&1")
     fleet.sh(host, f"printf '{slow}' >/usr/local/bin/zstd && chmod +x /usr/local/bin/zstd")
     others = [
@@ -58,6 +58,7 @@ def test_the_second_of_two_deploys_says_who_is_first_and_leaves(fleet: Fleet, ho
     first = begin(fleet, "unpacking")
     second, removal, look = together(others)
     assert first.poll() is None
+    fleet.sh(host, "touch /run/go-on")
     said = first.communicate(timeout=120)[0]
     assert first.returncode == 0, said
 

@@ -312,6 +312,8 @@ def test_pain_12_a_container_keeps_its_devices_and_gets_none_that_it_had_not(
     settings["runtimes"]["few"] = {"path": FEW}
     write = f"echo '{json.dumps(settings)}' >/etc/docker/daemon.json"
     fleet.sh(tc, f"{write} && systemctl reload docker")
+    known = "docker info --format '{{json .Runtimes}}' | grep -q few"
+    fleet.sh(tc, f"""timeout 60 sh -c "until {known}; do sleep 0.1; done" """)
     run = f"docker run -d -i --network none --name {{}} {{}} ollama-fleet/probe {WAIT}"
     fleet.sh(tc, run.format("privileged", "--privileged --runtime few"))
     fleet.sh(tc, run.format("mapped", "-v /dev:/dev"))

@@ -248,7 +248,7 @@ def test_a_second_deploy_at_the_same_time_leaves(fleet: Fleet, t1: str) -> None:
     fleet.add(t1, CHAT)
     fleet.sh(
         t1,
-        "mkdir -p -m 700 /run/ollama-fleet && (setsid flock /run/ollama-fleet/lock sleep 8 "
+        "mkdir -p -m 700 /run/ollama-fleet && (setsid flock /run/ollama-fleet/lock sleep 600 "
         ">/dev/null 2>&1 &) ; sleep 0.3",
     )
     run = fleet.deploy()
@@ -275,7 +275,7 @@ def test_a_taken_port_is_told_at_once(fleet: Fleet, t1: str) -> None:
     assert run.code == 1
     assert "ollama-chat.service does not start; its last words:" in run.text
     assert "address already in use" in run.text
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 240
 
 
 def test_a_user_with_sudo_does_as_well_as_root(fleet: Fleet, t1: str) -> None:

@@ -189,7 +189,7 @@ def test_a_power_cut_in_the_very_first_installation_is_made_good(
     fleet.sh(
         host,
         "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-580.105.08 ]; do sleep 0.02; done; "
-        "exec systemctl reboot --force --force'",
+        "pkill -STOP -x dpkg; exec systemctl reboot --force --force'",
     )
     assert deploy(fleet, CHAT).code == 1
     lab.up([host])

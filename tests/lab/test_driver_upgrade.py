@@ -2,6 +2,7 @@
 back."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 
@@ -32,8 +33,8 @@ def test_a_serving_host_is_upgraded_and_a_driver_that_fails_goes_back(
     for broken in ("595.45.04", "590.44.01"):  # one that does not build, one that sees no GPU
         failed = deploy(fleet, CHAT, driver={"version": broken})
         assert failed.code == 1, failed.text
-        assert f"driver {broken} does not work here" in failed.text
-        assert "driver 580.105.08 is back and serves as before" in failed.text
+        assert f"driver {broken} does not work here" in failed.text, failed.text
+        assert "driver 580.105.08 is back and serves as before" in failed.text, failed.text
         assert loaded(fleet) == "580.105.08"
         assert fleet.sh(host, "systemctl is-active ollama-chat") == "active"
 
@@ -142,7 +143,7 @@ def test_a_strangers_process_is_not_ended_for_an_upgrade(lab: Lab, fleet: Fleet,
     assert "Driver | Reboot if the driver needs it" in done.changed()
 
 
-ASKED = '{"model": "qwen3:0.6b", "prompt": "Count.", "options": {"num_predict": 60}}'
+ASKED = '{"model": "qwen3:0.6b", "prompt": "Count.", "options": {"num_predict": 200}}'
 
 
 @pytest.mark.lab
@@ -162,15 +163,17 @@ def test_a_request_that_runs_ends_before_the_driver_goes(lab: Lab, fleet: Fleet,
         text=True,
     ) as run:
         fleet.sh(
-            host, "timeout 60 sh -c 'until grep -q done.:true /root/answer; do sleep 0.1; done'"
+            host, "timeout 200 sh -c 'until grep -q done.:true /root/answer; do sleep 0.1; done'"
         )
         # Only now: the new driver is proved, and its speed judged, by requests of the deploy's own.
         lab.clear(host, "ollama-slow")
         text, _ = run.communicate(timeout=200)
     assert run.returncode == 0 and loaded(fleet) == "595.58.03", text
     lines = fleet.sh(host, "cat /root/answer").splitlines()
-    assert len(lines) >= 60 and json.loads(lines[-1])["done"] is True
-    assert "draining ollama-chat.service: 1 open connections" in text, text
+    assert len(lines) >= 200 and json.loads(lines[-1])["done"] is True
+    # The host's own watch may wait behind the request, and is counted as well.
+    assert re.search(r"draining ollama-chat\.service: [12] open connections", text), text
+    assert "connections are still open after" not in text, text
 
 
 @pytest.mark.lab
@@ -183,7 +186,7 @@ def test_a_power_cut_in_an_upgrade_is_made_good_by_the_next_run(
     fleet.sh(
         host,
         "systemd-run -q sh -c 'until [ -e /usr/src/nvidia-595.58.03 ]; do sleep 0.02; done; "
-        "exec systemctl reboot --force --force'",
+        "pkill -STOP -x dpkg; exec systemctl reboot --force --force'",
     )
     cut = deploy(fleet, CHAT, driver={"branch": 595})
     assert cut.code == 1

@@ -15,7 +15,7 @@ import yaml
 
 from lab.lab import Lab
 from tests.lab.conftest import bare
-from tests.lab.fleet import BIN, ROOT, Fleet
+from tests.lab.fleet import BIN, ROOT, Fleet, comes
 
 pytestmark = pytest.mark.lab
 NAME, HOST = "expo1", "expo2"
@@ -184,7 +184,7 @@ def test_a_long_request_needs_the_buffer_that_the_file_speaks_of(
     larger = site_configuration(exported["ollama.cfg"], "tune.bufsize 131072")
     put(site, "/etc/haproxy/haproxy.cfg", larger)
     sh(site, "systemctl kill -s USR2 --kill-who main engine; sleep 2")
-    assert sh(site, post) == "200"
+    assert comes(lambda: sh(site, post) == "200")  # the old engine may take another one
 
 
 def test_a_real_host_lets_the_engine_in_and_only_it(site: Lab, fleet: Fleet) -> None:

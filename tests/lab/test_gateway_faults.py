@@ -17,7 +17,7 @@ ONE, TWO = "gf1", "gf2"
 MODEL = "qwen3:0.6b"
 # Impatient, so that a test need not wait: a hang is noticed after 4 s instead of 30.
 HEALTH = {"every_s": 2, "timeout_s": 4, "busy_timeout_s": 8}
-NOTICED_S = 25
+NOTICED_S = 60
 ASK = (
     "curl -sS --max-time 30 -o /dev/null -w '%{http_code} ' 127.0.0.1:8080/api/generate "
     f"""-d '{{"model":"{MODEL}","prompt":"hi","stream":false,"options":{{"num_predict":5}}}}'"""
@@ -114,8 +114,9 @@ def test_slices_that_hang_are_avoided_and_what_waits_goes_elsewhere(fleet: Fleet
 
 
 def test_a_host_that_is_cut_off_is_avoided(fleet: Fleet) -> None:
-    assert all_answer(fleet)
-    kept = fleet.sh(ONE, f"ss -tnoH state established dst {fleet.lab.address(TWO)}")
+    # At once, for the balancer closes what is idle after a second.
+    look = f"ss -tnoH state established dst {fleet.lab.address(TWO)}"
+    kept = fleet.sh(ONE, f"for i in $(seq 8); do {ASK} & done; wait; echo; {look}")
     assert "timer:(keepalive" in kept, "a connection to a dead host would stay for an hour"
     fleet.lab.fault(TWO, "network-cut")
     try:
@@ -199,7 +200,7 @@ def test_top_leaves_nothing_on_hosts_when_it_is_killed(fleet: Fleet) -> None:
     with live(fleet) as view:
         until(lambda: all(programs(fleet, host) for host in (ONE, TWO)))
         view.kill()
-        until(lambda: not any(programs(fleet, host) for host in (ONE, TWO)), 5)
+        until(lambda: not any(programs(fleet, host) for host in (ONE, TWO)), 30)
 
 
 def test_what_somebody_changed_on_a_gateway_is_told_and_mended(fleet: Fleet) -> None:

@@ -269,15 +269,23 @@ def test_a_deploy_hands_over_instances_that_somebody_made_anew(seven: Fleet) -> 
     asked(seven, "g1", ["2g.20gb"] * 2, two, WHOLE)
     good(seven)
     before = instances(seven, "g1")
-    seven.sh("g1", "pkill -f '[l]lama-server'; sleep 1")
+    # Were the health watch to ask just now, the models would be loaded again.
+    seven.sh("g1", "systemctl stop ollama-health; pkill -f '[l]lama-server'; sleep 1")
     # Three of them, and the first is removed: the same layout, but it is another pair.
     for options in ("-dci", "-dgi", "-cgi 2g.20gb,2g.20gb,2g.20gb -C", "-gi 3 -dci", "-gi 3 -dgi"):
         seven.sh("g1", f"nvidia-smi mig -i 0 {options}")
     made = instances(seven, "g1")
+    seven.sh("g1", "systemctl start ollama-health")
     assert len(made) == 2 and made != before
     assert "GPUs | Cut and set the GPUs" in good(seven)
     assert visible(seven, "g1", "small", "small-2") == [uuid for _, uuid in made]
     assert good(seven) == {}
+
+
+def logged(fleet: Fleet, unit: str, words: str) -> None:
+    """Waits until a unit has said so: a slice that starts looks for its GPUs for a while."""
+    look = f"journalctl -b -u {unit} -o cat | grep -q '{words}'"
+    fleet.sh("g1", f"""timeout 90 sh -c "until {look}; do sleep 0.5; done" """)
 
 
 def test_a_slice_without_its_instance_does_not_serve_from_the_cpu(seven: Fleet) -> None:
@@ -287,6 +295,7 @@ def test_a_slice_without_its_instance_does_not_serve_from_the_cpu(seven: Fleet) 
     gi = seven.sh("g1", "nvidia-smi mig -i 0 -lgi | awk '$7 == \"0:1\" { print $6 }'")
     seven.sh("g1", f"nvidia-smi mig -i 0 -gi {gi} -dci; nvidia-smi mig -i 0 -gi {gi} -dgi")
     seven.lab.ssh("g1", "timeout 5 systemctl start ollama-small")
+    logged(seven, "ollama-small", "was not found")
     said = seven.sh("g1", "journalctl -b -u ollama-devices -u ollama-small -o cat")
     assert re.search(r"is in use by .*/usr/bin/trainer \(process \d+\)", said)
     assert "0000:17:00.0, MIG 1g.10gb 0 was not found: see journalctl -u ollama-devices" in said
@@ -323,12 +332,13 @@ def test_a_slice_does_not_serve_from_a_whole_gpu_that_somebody_put_into_mig_mode
     seven.sh("g1", "systemctl stop ollama-whole; rmmod nvidia_drm; nvidia-smi -i 1 -mig 1")
     lab.fault("g1", "gpu-reset-refused")
     seven.lab.ssh("g1", "timeout 5 systemctl start ollama-whole")
+    logged(seven, "ollama-whole", "is in MIG mode")
     said = seven.sh("g1", "journalctl -b -u ollama-whole -o cat")
     assert "/dev/nvidia1 is in MIG mode, and not whole: see journalctl -u ollama-devices" in said
     assert seven.sh("g1", "systemctl is-active ollama-whole || :") != "active"
     lab.clear("g1", "gpu-reset-refused")
     seven.sh(
-        "g1", "for n in $(seq 100); do systemctl is-active ollama-whole && break; sleep 0.2; done"
+        "g1", "for n in $(seq 300); do systemctl is-active ollama-whole && break; sleep 0.2; done"
     )
     assert visible(seven, "g1", "whole")[0].startswith("GPU-")
 

@@ -302,7 +302,8 @@ def test_other_sites_of_the_same_nginx_go_on_whatever_happens_to_the_mirror(
         "apt-get -qq update && apt-get -qq -y install nginx curl >/dev/null 2>&1; "
         "mkdir /srv/site; head -c 4M /dev/urandom >/srv/site/file; "
         "printf 'server { listen 81; root /srv/site; limit_rate 200k; }' "
-        ">/etc/nginx/conf.d/site.conf; nginx -s reload; sleep 1; "
+        ">/etc/nginx/conf.d/site.conf; nginx -s reload; "
+        "timeout 60 sh -c 'until curl -so /dev/null http://127.0.0.1:81/; do sleep 0.2; done'; "
         "(curl -s http://127.0.0.1:81/file | cmp - /srv/site/file && echo whole >/tmp/whole) "
         ">/dev/null 2>&1 &",
     )

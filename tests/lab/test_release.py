@@ -151,7 +151,7 @@ def test_pin_upgrade_and_roll_back_are_one_setting_each(fleet: Pinned, releases:
     print(f"rolled back in {took:.1f} s, with a verified generation")
     assert run.code == 0 and fleet.serving()[1] == FIRST, run.text
     assert DOWNLOADING not in run.text and "unpacking" not in run.text
-    assert took < 60
+    assert took < 180
     assert fleet.deploy().changed() == {}
 
 

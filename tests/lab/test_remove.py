@@ -138,6 +138,8 @@ def test_a_store_elsewhere_stays_and_goes_when_that_is_asked_for_later(
     fleet.add(host, SMALL, models={"path": "/srv/data/models"})
     assert fleet.deploy().code == 0
     fleet.sh(host, "touch /srv/data/theirs")
+    # Their own questions are not those that are counted here.
+    fleet.sh(host, "systemctl stop ollama-health ollama-watchdog")
     fleet.sh(
         host,
         "setsid bash -c 'exec 3<>/dev/tcp/127.0.0.1/11434; sleep 60' >/dev/null 2>&1 </dev/null &",

@@ -56,7 +56,7 @@ class Callers:
                 json=asked,
                 headers={"Authorization": f"Bearer {self.key}"},
                 verify=self.trust,
-                timeout=httpx.Timeout(10, connect=1),
+                timeout=httpx.Timeout(10, connect=5),
                 trust_env=False,
             )
         except httpx.HTTPError as error:

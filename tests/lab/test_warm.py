@@ -99,14 +99,14 @@ def test_a_crash_loads_them_again(warm: Fleet) -> None:
 
 
 def test_models_that_go_by_themselves_are_loaded_once_and_not_missed_later(warm: Fleet) -> None:
-    warm.add(HOST, CHAT | {"keep_alive": "3s"}, CODE)
+    warm.add(HOST, CHAT | {"keep_alive": "20s"}, CODE)
     assert warm.deploy().code == 0
     said = warm.sh(HOST, "journalctl -u ollama-warm-chat -o cat -n 5")
     assert f"{EMBEDS} is loaded" in said
     names = 'curl -fs 127.0.0.1:11434/api/ps | grep -o \'"name":"[^"]*\' | cut -d \'"\' -f 4'
     warm.sh(
         HOST,
-        f"timeout 10 sh -c 'while curl -fs 127.0.0.1:11434/api/ps | grep -q {EMBEDS}; do sleep 0.2; done'",
+        f"timeout 60 sh -c 'while curl -fs 127.0.0.1:11434/api/ps | grep -q {EMBEDS}; do sleep 0.2; done'",
     )
     run = warm.deploy()
     assert run.code == 0 and run.changed() == {}, run.text

@@ -133,7 +133,7 @@ def test_a_run_takes_its_own_claim_again_on_a_new_connection(machine: Host) -> N
 
 
 def test_what_a_dead_run_left_at_work_is_waited_for(machine: Host) -> None:
-    machine.run_that_died("a", steps="sleep 1.5 >/dev/null 2>&1 &")
+    machine.run_that_died("a", steps="sleep 5 >/dev/null 2>&1 &")
     found = machine.claim()
     assert found and found.busy and not found.alive
     started = time.monotonic()
@@ -146,7 +146,7 @@ def test_what_a_dead_run_left_at_work_is_waited_for(machine: Host) -> None:
 
 def test_a_lock_that_nobody_claims_is_not_waited_for(machine: Host) -> None:
     machine.folder.mkdir()
-    holder = subprocess.Popen(["flock", "--no-fork", str(machine.folder / "lock"), "sleep", "5"])
+    holder = subprocess.Popen(["flock", "--no-fork", str(machine.folder / "lock"), "sleep", "60"])
     try:
         until(lambda: machine.run("b").returncode != 0)
         done = machine.run("b")
@@ -157,7 +157,7 @@ def test_a_lock_that_nobody_claims_is_not_waited_for(machine: Host) -> None:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -167,7 +167,7 @@ def test_a_watchdog_at_work_is_waited_for_and_named(machine: Host) -> None:
     """Also where no run has ever claimed the host; and what it was about is no more than words."""
     machine.folder.mkdir(mode=0o700)
     (machine.folder / "acting").write_text("chat: restart\nchat\n")
-    holder = subprocess.Popen(["flock", machine.folder / "lock", "sleep", "1.5"])
+    holder = subprocess.Popen(["flock", machine.folder / "lock", "sleep", "5"])
     while not (machine.folder / "lock").exists():
         time.sleep(0.01)
     time.sleep(0.2)

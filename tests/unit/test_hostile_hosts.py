@@ -13,24 +13,24 @@ from ollama_fleet.questions import question_script, read_answers
 from tests.unit.test_connected import HERE, ROOT, inventory, said
 
 LIES = {
-    "no banner": "cannot be reached: no login within 6 s",
-    "no session": "no answer within 5 s",
+    "no banner": "cannot be reached: no login within 15 s",
+    "no session": "no answer within 15 s",
     "endless": "says too much",
-    "endless stderr": "no answer within 5 s",
+    "endless stderr": "no answer within 15 s",
     "large": "says too much",
     "forged": "the host stopped answering at 'a'",
     "password": "it needs sudo without a password",
-    "silent": "no answer within 5 s",
+    "silent": "no answer within 15 s",
 }
 # On a terminal pyinfra would ask for the password of sudo, and send it there.
 ASKED = """import getpass, pyinfra.connectors.util as util
 import ollama_fleet.host.connected as over_ssh
-over_ssh.LOGIN_TIMEOUT_S = 6
+over_ssh.LOGIN_TIMEOUT_S = 15
 asked = []
 getpass.getpass = util.getpass = lambda prompt: asked.append(prompt) or "secret"
 with connected(inventory) as fleet:
     reached = fleet.machines.keys() - fleet.unreached.keys()
-    answers = fleet.unreached | fleet.ask({name: {"a": "echo here"} for name in reached}, 5)
+    answers = fleet.unreached | fleet.ask({name: {"a": "echo here"} for name in reached}, 15)
     texts = {k: v if isinstance(v, str) else v["a"].text for k, v in answers.items()}
     print(json.dumps([texts, asked]))"""
 
@@ -62,7 +62,7 @@ def test_who_lies_is_told_so_in_time_and_the_others_answer(
     done = said(inventory(tmp_path, f"gpu01: {{{HERE}}}", *doors), ASKED)
     assert "Traceback" not in done.stderr
     answers, asked = json.loads(done.stdout)
-    assert time.monotonic() - started < 50
+    assert time.monotonic() - started < 120
     assert answers["gpu01"] == "here"
     assert not asked, "a host that says so gets no password"
     for mode, words in LIES.items():

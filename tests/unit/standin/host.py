@@ -206,7 +206,7 @@ def runner_pids(driver: Driver) -> set[int]:
     return {process["pid"] for process in driver.processes()}
 
 
-def eventually(holds: Callable[[], object], timeout_s: float = 3.0) -> None:
+def eventually(holds: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Wait until it holds; fails with the last value otherwise."""
     deadline = time.monotonic() + timeout_s
     while not (value := holds()):

@@ -72,7 +72,7 @@ def test_client_that_leaves_while_loading_aborts_the_load(ollama, driver):
     with socket.create_connection(("127.0.0.1", int(ollama.url.rpartition(":")[2]))) as client:
         client.sendall(head + body)
         eventually(lambda: names(ollama) == ["qwen3:32b"] and driver.processes())
-    eventually(lambda: not ollama.ps() and not driver.processes(), 1.0)
+    eventually(lambda: not ollama.ps() and not driver.processes())
     eventually(lambda: "| 499 |" in ollama.log.read_text())
 
 
@@ -109,13 +109,13 @@ def test_model_that_needs_the_room_evicts_others(launch, driver, mirror):
     assert server.ps()[0]["size_vram"] == server.ps()[0]["size"]
 
 
-@pytest.mark.parametrize(("parallel", "least_s", "most_s"), [("1", 0.8, 3.0), ("2", 0.4, 0.79)])
+@pytest.mark.parametrize(("parallel", "least_s", "most_s"), [("1", 4.0, 20.0), ("2", 2.0, 3.99)])
 def test_parallel_slots_share_a_model(launch, driver, mirror, parallel, least_s, most_s):
     server = launch(OLLAMA_NUM_PARALLEL=parallel).wait()
     server.fill_store(mirror, "qwen3:0.6b")
     load(server, "qwen3:0.6b")
     driver.faults = {"ollama-slow": {"tokens_per_s": 20}}
-    ask = {"options": {"num_predict": 8}}
+    ask = {"options": {"num_predict": 40}}
     begun = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(server.generate, "qwen3:0.6b", **ask) for _ in range(2)]

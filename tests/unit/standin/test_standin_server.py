@@ -133,8 +133,8 @@ def test_terminated_server_closes_at_once_and_takes_its_runners_along(ollama, dr
     ollama.generate("qwen3:0.6b")
     assert driver.processes()
     ollama.process.terminate()
-    assert ollama.process.wait(2) == 0
-    deadline = time.monotonic() + 2
+    assert ollama.process.wait(20) == 0
+    deadline = time.monotonic() + 20
     while driver.processes():
         assert time.monotonic() < deadline
     with pytest.raises(httpx.TransportError):
@@ -144,7 +144,7 @@ def test_terminated_server_closes_at_once_and_takes_its_runners_along(ollama, dr
 def test_killed_server_leaves_no_runner_behind(ollama, driver):
     ollama.generate("qwen3:0.6b")
     ollama.process.kill()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while driver.processes():
         assert time.monotonic() < deadline
 
@@ -159,7 +159,7 @@ def test_commands_go_to_the_server_over_http(ollama):
     assert ollama.command("rm", "mine").stdout == "deleted 'mine'\n"
     assert ollama.command("rm", "mine").returncode == 1
     ollama.command("stop", "qwen3:0.6b")
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 20
     while ollama.ps():
         assert time.monotonic() < deadline
 
