@@ -24,6 +24,7 @@ from pyinfra.api import Config, Host, State
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 
 from ollama_fleet.checks.machine import Machine
+from ollama_fleet.host.interrupt import interruptible
 from ollama_fleet.host.streams import Said, Stream, StreamError, open_stream, run_script
 from ollama_fleet.host.transport import CONNECT_TIMEOUT_S, tune_connection, why_unreached
 from ollama_fleet.questions import Answers, question_script, read_answers
@@ -173,8 +174,9 @@ def connected(
         _parallel=parallel,
     )
     try:
-        fleet.connect()
-        yield fleet
+        with interruptible():
+            fleet.connect()
+            yield fleet
     finally:
         fleet.close()
 

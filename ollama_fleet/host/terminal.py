@@ -3,9 +3,10 @@
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
 
 import click
+
+from ollama_fleet.host.interrupt import raise_in_main
 
 
 def guard_terminal() -> None:
@@ -25,9 +26,9 @@ def guard_terminal() -> None:
         raise SystemExit(2)
 
 
-def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:
+def _interrupted(signum: int, frame: FrameType | None) -> None:
     """pyinfra exits 0 on Ctrl-C, which a script around it would take for success."""
     print(
         "Interrupted. Run the same command again: it goes on where this stopped.", file=sys.stderr
     )
-    raise SystemExit(130)
+    raise_in_main(SystemExit(130))

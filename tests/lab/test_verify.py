@@ -211,7 +211,13 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing(serving: Fleet) -> None:
     try:
         command = [str(BIN / "fleet"), "verify", str(serving.inventory)]
         running = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background has it ignored, and so would this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         # Both are asked; then one has answered, and the slice that hangs is waited for.
         for host, is_asked in (("vf2", True), ("vf1", False)):
