@@ -28,7 +28,7 @@ EXPRESSIONS = [
 # Of Grafana's own list of units, and ours that it shows as they are.
 UNITS = {
     *("short", "bytes", "Bps", "celsius", "percentunit", "reqps", "s", "watt"),
-    "suffix: tokens/s",
+    "suffix:tokens/s",
 }
 
 
