@@ -142,11 +142,17 @@ def _panel(number: int, panel: Row, place: dict[str, int]) -> dict[str, Any]:
         "gridPos": place,
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _options(kind),
+        **({"transformations": [_without(panel["hide"])]} if "hide" in panel else {}),
         "targets": [
             _target(letter, expr, legend, kind)
             for letter, (expr, legend) in zip("ABCDEFGH", panel["ask"].items(), strict=False)
         ],
     }
+
+
+def _without(columns: Sequence[str]) -> dict[str, Any]:
+    """Hides columns of a table."""
+    return {"id": "organize", "options": {"excludeByName": dict.fromkeys(columns, True)}}
 
 
 def _defaults(panel: Row) -> dict[str, Any]:
